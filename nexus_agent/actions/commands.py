@@ -1,0 +1,127 @@
+"""Running a program on the desk: no shell, no standard input, bounded output, its own process group, a deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Mapping
+
+from nexus_protocol.actions import Execute
+from nexus_protocol.errors import NexusError
+from nexus_protocol.vocabulary import ActionState
+
+from .outcome import Outcome
+
+MAX_OUTPUT = 1024 * 1024
+"""Bytes kept of each of standard output and standard error; the rest is read and dropped."""
+DRAIN = 0.25
+"""Seconds that output may still come after the program ended: what it started may hold the pipes open for ever."""
+
+_STDOUT, _STDERR = 1, 2
+
+
+class _Output(asyncio.SubprocessProtocol):
+    """Keeps the beginning of both outputs, and knows when the program and its pipes have ended."""
+
+    def __init__(self) -> None:
+        self.kept = {_STDOUT: bytearray(), _STDERR: bytearray()}
+        self.cut: set[int] = set()
+        self.exited = asyncio.Event()
+        self.drained = asyncio.Event()
+        self._open = {_STDOUT, _STDERR}
+
+    def pipe_data_received(self, fd: int, data: bytes | str) -> None:
+        assert isinstance(data, bytes)
+        room = MAX_OUTPUT - len(self.kept[fd])
+        self.kept[fd] += data[:room]
+        if len(data) > room:
+            self.cut.add(fd)
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
+        self._open.discard(fd)
+        if not self._open:
+            self.drained.set()
+
+    def process_exited(self) -> None:
+        self.exited.set()
+
+
+async def execute(action: Execute, environment: Mapping[str, str]) -> Outcome:
+    """Run to the end, whatever its exit status; ``environment`` goes on top of the agent's own.
+
+    Raises NexusError when it cannot be started.
+
+    A timeout or a cancellation kills the whole process group. What a program that ended by itself left running
+    in the background stays: starting something that stays is a use of this.
+    """
+    transport, output = await _start(action, environment)
+    try:
+        async with asyncio.timeout(action.timeout):
+            await output.exited.wait()
+        late = False
+    except TimeoutError:
+        late = True
+    finally:
+        # Also on the way out of a cancellation: nothing is left running, and the child is reaped.
+        if not output.exited.is_set():
+            _kill_group(transport.get_pid())
+        try:
+            await _settle(output)
+        finally:
+            transport.close()
+    code = transport.get_returncode()
+    said = [f"killed after {action.timeout:g} s without an end" if late else _ending(code)]
+    said += [f"{name} cut after 1 MiB" for fd, name in ((_STDOUT, "output"), (_STDERR, "errors")) if fd in output.cut]
+    return Outcome(
+        message="; ".join(said),
+        data=bytes(output.kept[_STDOUT]),
+        stderr=bytes(output.kept[_STDERR]),
+        exit_code=code,
+        state=ActionState.FAILED if late else ActionState.DONE,
+    )
+
+
+async def _start(action: Execute, environment: Mapping[str, str]) -> tuple[asyncio.SubprocessTransport, _Output]:
+    folder = os.path.expanduser(action.cwd or "~")
+    if not os.path.isabs(folder) or not os.path.isdir(folder):
+        raise NexusError(f"cannot run in {folder!r}: not an absolute path of a folder on the desk")
+    try:
+        return await asyncio.get_running_loop().subprocess_exec(
+            _Output,
+            *action.argv,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            cwd=folder,
+            env={**os.environ, **environment},
+            start_new_session=True,
+        )
+    except FileNotFoundError:
+        raise NexusError(f"there is no program {action.argv[0]!r} on the desk") from None
+    except OSError as error:
+        raise NexusError(f"cannot start {action.argv[0]!r}: {error.strerror or error}") from None
+    except ValueError as error:  # a NUL in an argument
+        raise NexusError(f"cannot start {action.argv[0]!r}: {error}") from None
+
+
+async def _settle(output: _Output) -> None:
+    await output.exited.wait()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN):
+            await output.drained.wait()
+
+
+def _kill_group(pid: int) -> None:
+    # The child leads its group and is not reaped yet, so the number cannot belong to anybody else.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def _ending(code: int | None) -> str:
+    if code is None or code >= 0:
+        return f"exit status {code}"
+    with contextlib.suppress(ValueError):
+        return f"ended by {signal.Signals(-code).name}"
+    return f"ended by signal {-code}"

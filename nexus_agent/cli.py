@@ -1,0 +1,251 @@
+"""The command line of nexus-agent: ``run`` and ``policy check``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import structlog
+
+from nexus_agent.desks import Desk, open_desk, parse_size
+from nexus_agent.permissions.policy import Policy
+from nexus_protocol.dialer import ConnectionState, Status
+from nexus_protocol.errors import NexusError, UsageError
+from nexus_protocol.settings import read_toml, relay_token, relay_url, state_dir, unknown_key
+from nexus_protocol.vocabulary import Permission, Role
+
+from .agent import Agent
+
+PROGRAM = "nexus-agent"
+CONFIG, POLICY = "agent.toml", "policy.toml"
+CONFIG_KEYS = ("relay", "display", "virtual")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which desk to open, as open_desk takes it."""
+
+    display: str | None = None
+    virtual: tuple[int, int] | None = None
+    command: tuple[str, ...] = ()
+    synthetic: bool = False
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--state-dir", metavar="DIR", help="Folder of its files (else NEXUS_STATE_DIR, else the XDG folder).")
+@click.option("-v", "--verbose", count=True, help="Log to standard error what happens; twice for more.")
+@click.pass_context
+def cli(context: click.Context, state_dir: str | None, verbose: int) -> None:
+    """Serves one desktop, and decides what may be done on it."""
+    context.obj = {"state_dir": state_dir, "verbose": verbose}
+
+
+def _common(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The group's options after the command's name as well, where people put them."""
+    for option in (
+        click.option("--state-dir", metavar="DIR", help="Folder of its files."),
+        click.option("-v", "--verbose", count=True, help="Log to standard error what happens; twice for more."),
+    ):
+        command = option(command)
+    return command
+
+
+def _begin(common: dict[str, Any], folder: str | None, verbose: int) -> Path:
+    """Start logging; the state folder."""
+    level = min(max(verbose, common["verbose"]), 2)
+    _log_to_stderr([logging.WARNING, logging.INFO, logging.DEBUG][level])
+    return state_dir(PROGRAM, folder or common["state_dir"])
+
+
+@cli.command()
+@click.option("--display", metavar=":N", help="Serve this X display (else DISPLAY).")
+@click.option("--virtual", metavar="WxH", help="Serve an Xvfb of its own, which ends with it; CMD is started there.")
+@click.option("--synthetic", is_flag=True, help="Serve a drawn desktop that reacts to keys and clicks: for trying.")
+@click.option("--relay", metavar="URL", help="The relay (else NEXUS_RELAY, else agent.toml).")
+@click.option("--name", metavar="DESK", help="Refuse to start with a token for another desk than this.")
+@click.option("--token-file", metavar="FILE", help="The relay token (else NEXUS_TOKEN, else `token` in the folder).")
+@_common
+@click.argument("cmd", nargs=-1, type=click.UNPROCESSED)
+@click.pass_obj
+def run(
+    common: dict[str, Any],
+    *,
+    display: str | None,
+    virtual: str | None,
+    synthetic: bool,
+    relay: str | None,
+    name: str | None,
+    token_file: str | None,
+    state_dir: str | None,
+    verbose: int,
+    cmd: tuple[str, ...],
+) -> None:
+    """Serve a desk until SIGTERM or Ctrl+C."""
+    folder = _begin(common, state_dir, verbose)
+    config = _read_config(folder / CONFIG)
+    if not (display or virtual or synthetic):
+        display, virtual = config.get("display"), config.get("virtual")
+    wanted = Wanted(display, parse_size(virtual) if virtual else None, cmd, synthetic)
+    url = relay_url(relay, config)
+    token = relay_token(folder, token_file)
+    os.environ.pop("NEXUS_TOKEN", None)  # it is the agent's secret, not that of the programs it starts
+    policy = Policy.load_or_broken(folder / POLICY)
+    if policy.problem:
+        _say(f"the policy cannot be used, so everything but viewing is denied: {policy.problem}")
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(wanted, policy, url, token, name))
+
+
+@cli.group()
+def policy() -> None:
+    """The policy: what may be done on this desk."""
+
+
+@policy.command()
+@_common
+@click.pass_obj
+def check(common: dict[str, Any], *, state_dir: str | None, verbose: int) -> None:
+    """Read the policy file and print what it comes to; exit status 2 if it cannot be used."""
+    path = _begin(common, state_dir, verbose) / POLICY
+    policy = Policy.load(path)
+    click.echo(f"ok: {path if path.exists() else 'no policy.toml, so the built-in defaults hold'}")
+    roles = (Role.OPERATOR, Role.AUTOMATION, Role.VIEWER)
+    click.echo(f"{'':17}" + "".join(f"{role:12}" for role in roles).rstrip())
+    for permission in Permission:
+        effects = "".join(f"{policy.judge(role, '', permission).effect:12}" for role in roles)
+        click.echo(f"{permission:17}{effects}".rstrip())
+    for rule in policy.rules:
+        click.echo(f"{rule}: {rule.effect}")
+    click.echo(f"a request waits {policy.timeout:g} s")
+
+
+async def _serve(wanted: Wanted, policy: Policy, url: str, token: str, name: str | None) -> None:
+    """Until a signal, or an error that ends it."""
+    task = asyncio.current_task()
+    assert task is not None
+    stopped = False
+
+    def stop() -> None:
+        nonlocal stopped
+        if not stopped:  # a second signal must not interrupt the cleaning up
+            stopped = True
+            task.cancel()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with contextlib.suppress(NotImplementedError):  # Windows, where Ctrl+C interrupts anyway
+            loop.add_signal_handler(number, stop)
+    try:
+        desk = await open_desk(
+            display=wanted.display, virtual=wanted.virtual, command=wanted.command, synthetic=wanted.synthetic
+        )
+        try:
+            status = _Announcer(desk, url)
+            agent = Agent(desk, policy, name=name, on_status=status)
+            status.agent = agent
+            await agent.run(url, token)
+        finally:
+            await desk.close()
+    except asyncio.CancelledError:
+        if not stopped:
+            raise
+
+
+class _Announcer:
+    """Says how the connection stands: the first success on standard output, each change after it on standard error."""
+
+    def __init__(self, desk: Desk, url: str) -> None:
+        self.agent: Agent | None = None
+        self._desk = desk
+        self._url = url
+        self._served = False
+        self._last = ""
+
+    def __call__(self, status: Status) -> None:
+        if status.state is ConnectionState.CONNECTED:
+            if not self._served:
+                width, height = self._desk.capture.size
+                kind = " ".join(filter(None, (self._desk.kind, self._desk.environment.get("DISPLAY"))))
+                name = self.agent.name if self.agent else ""
+                click.echo(f"serving desk {name} ({kind}, {width}×{height}) through {self._url}")
+                sys.stdout.flush()
+            elif self._last:
+                _say("connected again")
+            self._served, self._last = True, ""
+        elif status.state is ConnectionState.WAITING and status.detail != self._last:
+            _say(f"{status.detail}; dialling again until it answers")
+            self._last = status.detail
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    config = read_toml(path)
+    for key, value in config.items():
+        if key not in CONFIG_KEYS:
+            raise unknown_key(str(path), key, CONFIG_KEYS)
+        if not isinstance(value, str):
+            raise UsageError(f"{path}: {key} is text in quotes, not {value!r}")
+    if "display" in config and "virtual" in config:
+        raise UsageError(f"{path}: display and virtual exclude each other; keep one of them")
+    return config
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's where it is installed."""
+    with contextlib.suppress(ImportError):
+        import uvloop
+
+        return uvloop.new_event_loop
+    return None
+
+
+def _log_to_stderr(level: int) -> None:
+    logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s", force=True)
+    # aiortc and its kin log what a viewer's network does: of interest only when asked for.
+    for noisy in ("aioice", "aiortc", "websockets"):
+        logging.getLogger(noisy).setLevel(logging.ERROR if level > logging.DEBUG else level)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run, and exit with the status that goes with what happened."""
+    try:
+        status = cli.main(arguments, prog_name=PROGRAM, standalone_mode=False)
+    except NexusError as error:
+        status = _complain(str(error), error.exit_status)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        status = error.exit_code
+    except click.ClickException as error:
+        command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else PROGRAM
+        status = _complain(f"{error.format_message()} (see: {command} --help)", error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        status = 130
+    except OSError as error:
+        status = _complain(f"{error.strerror or error}", 1)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _complain(message: str, status: int) -> int:
+    _say(message)
+    return status
+
+
+def _say(message: str) -> None:
+    click.echo(f"{PROGRAM}: {' '.join(message.split())}", err=True)

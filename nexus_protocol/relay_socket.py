@@ -1,0 +1,78 @@
+"""Opening and closing the WebSocket to the relay: every way that can fail, as an error for people.
+
+With the dialer, which owns the open socket, the only modules besides the relay's server that know websockets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+from urllib.parse import urlsplit
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidStatus, WebSocketException
+
+from .errors import Unauthorized, Unreachable
+from .relay_messages import MAX_PAYLOAD, VERSION_HEADER, CloseCode
+from .vocabulary import VERSION
+
+OPEN_TIMEOUT = 10.0
+CLOSE_TIMEOUT = 2.0
+
+
+async def open_socket(url: str, token: str) -> ClientConnection:
+    """An open WebSocket. Raises Unauthorized or Unreachable, whatever is at the other end or in the way."""
+    try:
+        return await connect(
+            url,
+            additional_headers={"Authorization": f"Bearer {token}", VERSION_HEADER: str(VERSION)},
+            compression=None,  # sealed bytes do not compress, and a context costs 50 KiB
+            max_size=MAX_PAYLOAD + 1024,
+            open_timeout=OPEN_TIMEOUT,
+            close_timeout=1,
+            user_agent_header="nexus-tui",
+            proxy=None if _is_local(url) else True,
+        )
+    except InvalidStatus as error:
+        status = error.response.status_code
+        said = f"HTTP {status}"
+        if error.response.headers.get("Content-Type", "text/plain").startswith("text/plain"):
+            said = " ".join((error.response.body or b"").decode("utf-8", "replace").split())[:300] or said
+        if status in (401, 403, 426):
+            raise Unauthorized(f"the relay refuses this program: {said}") from None
+        raise Unreachable(f"{url} answers, but not as a Nexus relay: {said}") from None
+    except (OSError, EOFError) as error:
+        why = getattr(error, "strerror", None) or str(error) or "no answer"
+        raise Unreachable(f"cannot reach the relay at {url}: {why}; is nexus-relay running there?") from None
+    except (WebSocketException, ValueError) as error:  # ValueError: a port or a host name that cannot be
+        raise Unreachable(f"{url} does not answer as a Nexus relay: {error}") from None
+    except ImportError as error:
+        raise Unreachable(f"cannot reach the relay through the proxy this machine has set: {error}") from None
+
+
+def _is_local(url: str) -> bool:
+    """Whether the relay is on this machine, where a proxy for the outside world would look for it in vain."""
+    host = urlsplit(url).hostname or ""
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
+
+
+async def leave(socket: ClientConnection, code: int, reason: str = "") -> None:
+    """Close, within CLOSE_TIMEOUT even when the relay reads nothing. Harmless when it is closed already."""
+    short = reason.encode()[:120].decode(errors="ignore")  # RFC 6455, 5.5: a control frame holds 125 bytes
+    try:
+        async with asyncio.timeout(CLOSE_TIMEOUT):
+            await socket.close(code, short)
+    except TimeoutError:
+        socket.transport.abort()
+        await socket.wait_closed()
+
+
+def end_of(socket: ClientConnection) -> Unreachable:
+    """Why a closed connection is closed: Unauthorized when dialling again by itself would be wrong."""
+    kind = Unauthorized if socket.close_code in CloseCode.FINAL else Unreachable
+    if socket.close_reason:
+        return kind(f"the relay ended this connection: {socket.close_reason}")
+    return kind("the connection to the relay was lost")

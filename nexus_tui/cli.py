@@ -1,0 +1,52 @@
+"""The command line of nexus-tui."""
+
+from __future__ import annotations
+
+import click
+
+from .action_cli import action
+from .commandline import Program, Settings, configure_logging, dials, run
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="nexus-tui")
+def main() -> None:
+    """A live remote desktop in your terminal."""
+
+
+@main.command()
+@click.argument("desk", required=False)
+@click.option("--view-only", is_flag=True, help="Send nothing to the desk.")
+@dials
+def connect(settings: Settings, desk: str | None, view_only: bool) -> None:
+    """Open the console on DESK (left out: the only one there, or a choice)."""
+    from .console import run_console
+
+    run(run_console(settings, desk or settings.desk, view_only=view_only))
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@dials
+def desks(settings: Settings, as_json: bool) -> None:
+    """List the desks that are there."""
+    from .scripting import list_desks
+
+    run(list_desks(settings, as_json=as_json))
+
+
+@main.command()
+@click.option("--size", default="1280x800", show_default=True, help="Of the private desktop.")
+@click.option("--synthetic", is_flag=True, help="A drawn desktop, without an X server.")
+def demo(size: str, synthetic: bool) -> None:
+    """Everything on this machine: a relay, an agent on a private desktop, and the console on it."""
+    configure_logging(False)
+    from .demo import run_demo
+
+    raise SystemExit(run(run_demo(size=size, synthetic=synthetic)))
+
+
+main.add_command(action)
+
+if __name__ == "__main__":
+    main()

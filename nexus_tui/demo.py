@@ -1,0 +1,167 @@
+"""`nexus-tui demo`: a relay, an agent on a desktop of its own, a script that asks for something, and the console.
+
+Everything lives in one private folder and one process group. The group is led by a guard, a shell that waits for
+the end of a pipe which only this process holds: however the console ends, everything it started ends too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import click
+
+from nexus_protocol.errors import NexusError
+from nexus_protocol.settings import write_secret
+
+from .commandline import Settings
+from .console import run_console
+
+DESK = "demo"
+READY_TIMEOUT = 30.0
+GRACE = 3.0
+ASK_AFTER = 4.0
+"""Seconds after which the demo's script asks for its click: time to see the desk first."""
+
+# $1 is the demo's private folder. The guard outlives its own SIGTERM, so that it can still kill what ignored it.
+_GUARD = 'trap "" TERM; read -r _; kill -TERM 0; sleep 3; rm -rf -- "$1"; kill -KILL 0'
+
+# A desktop with a window manager and a few real applications; whatever is not installed is left out.
+_DESKTOP = """
+run() { command -v "$1" >/dev/null && "$@" & }
+export LC_ALL=C.UTF-8
+run xsetroot -solid '#2e3a59'
+run openbox
+font="-fa Monospace -fs 12"
+run xterm $font -geometry 72x20+24+44 -T 'Terminal' -bg '#1d2129' -fg '#e6e6e6' -cr '#ffd700'
+run xterm $font -geometry 72x12+24+480 -T 'Processes' -bg '#0d2b1f' -fg '#9fe6b8' -e top -d 2
+run xclock -geometry 240x240-40+44 -bg '#f5e6c8' -hd '#8a3324' -hl '#8a3324' -update 1
+run xcalc -geometry 240x320-40+400
+wait
+"""
+
+
+async def run_demo(*, size: str, synthetic: bool) -> int:
+    """The exit status, when the person has quit. Raises NexusError when a part does not start."""
+    if not synthetic and shutil.which("Xvfb") is None:
+        click.echo("nexus-tui: no Xvfb here (sudo apt install xvfb); showing the synthetic desk instead", err=True)
+        synthetic = True
+    async with _group() as (start, folder):
+        relay_state = ("--state-dir", str(folder / "relay"))
+        await _finish(await start("relay", *relay_state, "init"))
+        relay = await start("relay", *relay_state, "serve", "--listen", "127.0.0.1:0")
+        url = (await _line(relay, "listening on ")).removeprefix("listening on ")
+
+        async def token(role: str, subject: str) -> str:
+            minted = await start("relay", *relay_state, "token", "--role", role, "--subject", subject, "--desk", DESK)
+            return (await _finish(minted)).strip()
+
+        agent_token, mine, script = await asyncio.gather(
+            token("agent", DESK), token("operator", "you"), token("automation", "script")
+        )
+        write_secret(folder / "agent.token", agent_token.encode())
+        write_secret(folder / "script.token", script.encode())
+        desk = ("--synthetic",) if synthetic else ("--virtual", size, "--", "sh", "-c", _DESKTOP)
+        agent = await start(
+            "nexus_agent", "run", "--relay", url, "--token-file", str(folder / "agent.token"),
+            "--state-dir", str(folder / "agent"), *desk,
+        )  # fmt: skip
+        await _line(agent, "serving ")
+
+        settings = Settings(folder=folder, url=url, token=mine, desk=DESK, keys={}, notes=())
+        asking = asyncio.create_task(_ask(start, url, folder), name="demo-script")
+        try:
+            await run_console(settings, DESK, view_only=False)
+        finally:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+    return 0
+
+
+async def _ask(start: Start, url: str, folder: Path) -> None:
+    """A script that wants to click on the desk, so that there is something to approve."""
+    await asyncio.sleep(ASK_AFTER)
+    options = ("--relay", url, "--token-file", str(folder / "script.token"), "--state-dir", str(folder / "script"))
+    await (await start("nexus_tui", "action", DESK, "click", "300", "200", *options)).wait()
+
+
+class Start:
+    """Starts one of our programs in the demo's process group, its errors kept in the demo's folder."""
+
+    def __init__(self, group: int, folder: Path) -> None:
+        self._group = group
+        self._errors = folder / "errors.log"
+        self.processes: list[Process] = []
+
+    async def __call__(self, module: str, *arguments: str) -> Process:
+        with self._errors.open("ab") as errors:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", module, *arguments,
+                stdin=DEVNULL, stdout=PIPE, stderr=errors.fileno(), process_group=self._group,
+            )  # fmt: skip
+        self.processes.append(process)
+        return process
+
+    def last_error(self) -> str:
+        lines = self._errors.read_text(errors="replace").splitlines() if self._errors.exists() else []
+        return lines[-1] if lines else "it said nothing"
+
+
+@contextlib.asynccontextmanager
+async def _group() -> AsyncIterator[tuple[Start, Path]]:
+    """A process group and a private folder; at the end both are gone."""
+    folder = Path(tempfile.mkdtemp(prefix="nexus-demo-"))
+    guard = await asyncio.create_subprocess_exec(
+        "sh", "-c", _GUARD, "nexus-demo-guard", str(folder), stdin=PIPE, stdout=DEVNULL, process_group=0
+    )
+    start = Start(guard.pid, folder)
+    try:
+        yield start, folder
+    except _Failed as failed:
+        raise NexusError(f"the demo's {failed} did not start: {start.last_error()}") from None
+    finally:
+        await _end(guard, start.processes)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _end(guard: Process, processes: list[Process]) -> None:
+    """Ask everything to end, then make it, and reap it all."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(guard.pid, signal.SIGTERM)
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(asyncio.gather(*(process.wait() for process in processes)), GRACE)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(guard.pid, signal.SIGKILL)
+    await asyncio.gather(*(process.wait() for process in (guard, *processes)))
+
+
+class _Failed(Exception):
+    """A program ended, or was silent for too long, before it was ready; the argument says which."""
+
+
+async def _finish(process: Process) -> str:
+    output, _ = await process.communicate()
+    if process.returncode:
+        raise _Failed("relay")
+    return output.decode()
+
+
+async def _line(process: Process, start: str) -> str:
+    """The first line of standard output that starts so."""
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(READY_TIMEOUT):
+            async for line in process.stdout:
+                if (text := line.decode("utf-8", "replace").strip()).startswith(start):
+                    return text
+    except TimeoutError:
+        pass
+    raise _Failed("relay" if start == "listening on " else "agent")

@@ -1,0 +1,81 @@
+"""The small screens on top of the console: a prompt, a choice, a text to read."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Input, Label, OptionList, Static
+
+_BOX = """
+    align: center middle;
+    & > Vertical, & > VerticalScroll {
+        width: 80%; max-width: 100; height: auto; max-height: 80%;
+        border: round #5fafff; border-title-color: #5fafff; background: #16161e; padding: 1 2;
+    }
+    & .hint { color: #8a8a94; padding-top: 1; }
+"""
+
+
+class Prompt(ModalScreen[str | None]):
+    """Asks for one line of text; None when the person thinks better of it."""
+
+    DEFAULT_CSS = f"Prompt {{ {_BOX} }}"
+    BINDINGS: ClassVar[list[BindingType]] = [("escape", "dismiss(None)", "Cancel")]
+
+    def __init__(self, title: str, hint: str) -> None:
+        super().__init__()
+        self._title, self._hint = title, hint
+
+    def compose(self) -> ComposeResult:
+        with Vertical() as box:
+            box.border_title = self._title
+            yield Input()
+            yield Label(f"{self._hint}   Enter: go, Esc: cancel", classes="hint")
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        self.dismiss(event.value or None)
+
+
+class Choice(ModalScreen[str | None]):
+    """Asks for one of several names."""
+
+    DEFAULT_CSS = f"Choice {{ {_BOX} }}"
+    BINDINGS: ClassVar[list[BindingType]] = [("escape", "dismiss(None)", "Cancel")]
+
+    def __init__(self, title: str, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self._title, self._names = title, names
+
+    def compose(self) -> ComposeResult:
+        with Vertical() as box:
+            box.border_title = self._title
+            yield OptionList(*self._names)
+            yield Label("Enter: go, Esc: cancel", classes="hint")
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        self.dismiss(self._names[event.option_index])
+
+
+class Reading(ModalScreen[None]):
+    """Shows a text, scrollable; any of the usual keys closes it."""
+
+    DEFAULT_CSS = f"Reading {{ {_BOX} }}"
+    BINDINGS: ClassVar[list[BindingType]] = [("escape,q,enter,question_mark,f1", "dismiss(None)", "Close")]
+
+    def __init__(self, title: str, text: Text) -> None:
+        super().__init__()
+        self._title, self._text = title, text
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll() as box:
+            box.border_title = self._title
+            yield Static(self._text)
+            yield Label("Esc: close", classes="hint")
+
+    def on_mount(self) -> None:
+        self.query_one(VerticalScroll).focus()

@@ -1,0 +1,157 @@
+"""The permission queue: the request that waits longest, in full, and how many more there are.
+
+It never takes the focus. A decision key is dead for a moment after what is shown has changed, so that a key pressed
+for something else cannot decide a request that has just slipped under it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from rich.text import Text
+from textual.containers import VerticalScroll
+from textual.message import Message
+from textual.widgets import Static
+
+from nexus_protocol.actions import Action, Execute, FileWrite, Key, Type, describe, kind_of
+from nexus_protocol.messages import RequestOpened
+from nexus_protocol.vocabulary import RequestState
+
+from ..core.model import RequestQueue, Waiting
+from ..core.text import visible, visible_lines
+
+DEAD_SECONDS = 0.35
+
+
+class RequestPanel(VerticalScroll, can_focus=False):
+    DEFAULT_CSS = """
+    RequestPanel {
+        height: auto; max-height: 60%; min-height: 4; border-top: solid #3a3a4a; border-title-color: #8a8a94;
+        padding: 0 1; scrollbar-size-vertical: 1;
+    }
+    RequestPanel.-waiting { border: heavy #ffd700; border-title-color: #ffd700; border-title-style: bold; }
+    """
+
+    class Shown(Message):
+        """Another request is shown, or none: its place on the picture is to be marked."""
+
+        def __init__(self, request: RequestOpened | None) -> None:
+            super().__init__()
+            self.request = request
+
+    def __init__(self, *, keys: str, may_decide: bool = True, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._queue = RequestQueue(clock)
+        self._clock = clock
+        self._keys = keys
+        self._body = Static()
+        self._shown: int | None = None
+        self._shown_at = 0.0
+        self.may_decide = may_decide
+
+    def compose(self):  # type: ignore[no-untyped-def]
+        yield self._body
+
+    def on_mount(self) -> None:
+        self._ticking = self.set_interval(1.0, self._draw, pause=True)
+        self._draw()
+
+    # -- what happens ---------------------------------------------------------------------------------------
+
+    def open(self, request: RequestOpened) -> None:
+        self._queue.open(request)
+        self._show(self._shown if self._shown is not None else request.request)
+
+    def close(self, number: int) -> Waiting | None:
+        gone = self._queue.close(number)
+        if number == self._shown:
+            self._show(next((w.opened.request for w in self._queue), None))
+        else:
+            self._draw()
+        return gone
+
+    def clear(self) -> None:
+        self._queue.clear()
+        self._show(None)
+
+    def next(self) -> None:
+        """Show the request after the shown one."""
+        numbers = [waiting.opened.request for waiting in self._queue]
+        if self._shown in numbers:
+            self._show(numbers[(numbers.index(self._shown) + 1) % len(numbers)])
+
+    def decidable(self) -> RequestOpened | None:
+        """The request a decision key pressed now decides; None while there is none, or it is too new to be meant."""
+        if self._clock() - self._shown_at < DEAD_SECONDS:
+            return None
+        return next((w.opened for w in self._queue if w.opened.request == self._shown), None)
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def __bool__(self) -> bool:
+        return True
+
+    # -- drawing --------------------------------------------------------------------------------------------
+
+    def _show(self, number: int | None) -> None:
+        if number != self._shown:
+            self._shown, self._shown_at = number, self._clock()
+            request = next((w.opened for w in self._queue if w.opened.request == number), None)
+            self.post_message(self.Shown(request))
+            self.scroll_home(animate=False)
+        self._draw()
+
+    def _draw(self) -> None:
+        waiting = next((w for w in self._queue if w.opened.request == self._shown), None)
+        self.set_class(waiting is not None, "-waiting")
+        if waiting is None:
+            self._ticking.pause()
+            self.border_title = "Requests"
+            self._body.update(Text("Nobody is waiting for permission.", "#8a8a94"))
+            return
+        self._ticking.resume()
+        count = len(self._queue)
+        self.border_title = "Permission request" + (f" (1 of {count}, n: next)" if count > 1 else "")
+        self._body.update(_card(waiting, self._clock(), self._keys if self.may_decide else ""))
+
+
+def _card(waiting: Waiting, now: float, keys: str) -> Text:
+    request = waiting.opened
+    left = max(0, round(waiting.deadline - now))
+    card = Text.assemble(
+        (visible(request.who), "bold #5fafff"), (f" ({request.role})", "#8a8a94"), " asks to ",
+        (kind_of(request.action), "bold #ffffff"), "\n",
+        (payload(request.action), "bold #ffd700"), "\n",
+        (f"needs {request.permission}", "#8a8a94"),
+        (f": {visible(request.why)}" if request.why else "", "#8a8a94"), "\n",
+        (f"{left} s left, then it is refused", "bold #ff5f5f" if left <= 10 else "#8a8a94"),
+    )  # fmt: skip
+    if keys:
+        card.append(f"\n{keys}", "bold #ffffff")
+    return card
+
+
+def payload(action: Action) -> str:
+    """All of what is asked for: an approver must see the tail as well as the head."""
+    match action:
+        case Type(text=text):
+            return visible_lines(text)
+        case Key(chord=chord):
+            return visible(chord)
+        case Execute(argv=argv, cwd=cwd):
+            folder = f"\nin {visible(cwd)}" if cwd else ""
+            return "\n".join(visible(argument) for argument in argv) + folder
+        case FileWrite(path=path, data=data):
+            return f"{visible(path)}\n{visible_lines(data.decode('utf-8', 'replace'))}"
+        case _:
+            return visible(describe(action))
+
+
+STATE_WORDS = {
+    RequestState.APPROVED: "approved",
+    RequestState.DENIED: "denied",
+    RequestState.EXPIRED: "expired: nobody answered",
+    RequestState.WITHDRAWN: "withdrawn",
+}
