@@ -74,34 +74,37 @@ class Agent:
 
     async def run(self, url: str, token: str) -> None:
         """Serve until cancelled. Dials for ever; raises Unauthorized when the relay refuses, DeskLost, UsageError."""
-        self._client = RelayClient(url, token, self, incoming=to_agent, outgoing=from_agent)
-        serving = asyncio.create_task(self._client.serve(redial=True), name="relay-connection")
+        client = self._client = RelayClient(url, token, self, incoming=to_agent, outgoing=from_agent)
+        serving = asyncio.create_task(client.serve(redial=True), name="relay-connection")
         try:
             await asyncio.wait({serving, self._over}, return_when=asyncio.FIRST_COMPLETED)
             if self._over.done():
                 self._over.result()
             serving.result()
         finally:
-            await self._close(serving)
+            await self.close()
+            await self._hang_up(client, serving)
 
-    async def _close(self, serving: asyncio.Task[None]) -> None:
-        """Nothing may stay pressed, whatever else goes wrong; everyone is told; then everything ends."""
+    async def close(self) -> None:
+        """Nothing stays pressed, everyone is told, every session ends. Idempotent."""
         self.desk.capture.on_lost = self.desk.capture.on_resize = None
-        if not self._over.cancel():
+        if not self._over.cancel() and not self._over.cancelled():
             self._over.exception()  # seen, if it is not what ended this
         await self.runner.close()
         for session in tuple(self._sessions):
             session.leave("shutdown", "the agent is shutting down")
-        if self._client is not None:
-            try:
-                async with asyncio.timeout(CLOSE_TIMEOUT):
-                    await self._client.close()
-            except TimeoutError:
-                _log.warning("the relay did not take the goodbye in time")
-        serving.cancel()
-        tasks = tuple(self._sessions.values())
-        await asyncio.gather(serving, *tasks, return_exceptions=True)
+        await asyncio.gather(*self._sessions.values(), return_exceptions=True)
         self._grabber.close()
+
+    async def _hang_up(self, client: RelayClient[ToAgent, FromAgent], serving: asyncio.Task[None]) -> None:
+        """End the connection, with what was still to be said said."""
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                await client.close()
+        except TimeoutError:
+            _log.warning("the relay did not take the goodbye in time")
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
 
     # -- the connection (nexus_protocol.dialer.Listener) ----------------------------------------------------
 

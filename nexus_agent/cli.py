@@ -101,8 +101,8 @@ def run(
     policy = Policy.load_or_broken(folder / POLICY)
     if policy.problem:
         _say(f"the policy cannot be used, so everything but viewing is denied: {policy.problem}")
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(wanted, policy, url, token, name))
+    # asyncio's own loop: uvloop cannot put a child into a process group.
+    asyncio.run(_serve(wanted, policy, url, token, name))
 
 
 @cli.group()
@@ -182,7 +182,7 @@ class _Announcer:
                 _say("connected again")
             self._served, self._last = True, ""
         elif status.state is ConnectionState.WAITING and status.detail != self._last:
-            _say(f"{status.detail}; dialling again until it answers")
+            _say(f"{status.detail} (dialling again until it answers)")
             self._last = status.detail
 
 
@@ -196,15 +196,6 @@ def _read_config(path: Path) -> dict[str, Any]:
     if "display" in config and "virtual" in config:
         raise UsageError(f"{path}: display and virtual exclude each other; keep one of them")
     return config
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop's where it is installed."""
-    with contextlib.suppress(ImportError):
-        import uvloop
-
-        return uvloop.new_event_loop
-    return None
 
 
 def _log_to_stderr(level: int) -> None:
@@ -238,7 +229,7 @@ def main(arguments: list[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt):
         status = 130
     except OSError as error:
-        status = _complain(f"{error.strerror or error}", 1)
+        status = _complain(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 1)
     sys.exit(status if isinstance(status, int) else 0)
 
 

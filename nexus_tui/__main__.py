@@ -1,3 +1,5 @@
+"""``python -m nexus_tui`` is nexus-tui."""
+
 from .cli import main
 
 main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +31,7 @@ from nexus_protocol.keys import parse_chord
 from nexus_protocol.messages import Result
 from nexus_protocol.vocabulary import ActionState, Button
 
-from .commandline import Settings, dials, run
+from .commandline import Settings, dials
 from .scripting import EXIT_STATUS, as_json, perform
 
 BUTTON = click.Choice([button.value for button in Button])
@@ -57,7 +58,7 @@ def _acts(function: Callable[..., Action]) -> Callable[..., None]:
         desk: str, /, *, settings: Settings, json_wanted: bool, output: str | None = None, **arguments: Any
     ) -> None:
         wanted = _checked(function, arguments)
-        result = run(perform(settings, desk, wanted))
+        result = asyncio.run(perform(settings, desk, wanted))
         _write(result, output, quiet=json_wanted)
         if json_wanted:
             if output is not None:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
+from typing import ClassVar
 
 from textual import events
 from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingsMap, BindingType
 from textual.screen import Screen
 
-from .core.commands import COMMANDS, Mode
+from .core.commands import BY_ID, COMMANDS, EVERYWHERE, Mode, show_key
 from .core.session import Session
 from .screens.main import MainScreen
 
 
-class NexusApp(App[None]):
+class NexusApp(App[None], inherit_bindings=False):
     TITLE = "Nexus TUI"
-    ENABLE_COMMAND_PALETTE = True
-    COMMAND_PALETTE_BINDING = "ctrl+p"
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c", "help_quit", show=False)]
 
     def __init__(
         self, session: Session, keys: dict[str, tuple[str, ...]], *, view_only: bool = False, notes: Iterable[str] = ()
@@ -24,6 +26,14 @@ class NexusApp(App[None]):
         super().__init__()
         self._main = MainScreen(session, keys, view_only=view_only)
         self._notes = tuple(notes)
+        self._run = {"palette": self.action_command_palette, "quit": self.exit}
+        # Textual's own two bindings would hide ours: it adds the palette's unless there is one, and we took quit away.
+        self._bindings = BindingsMap(self.BINDINGS)
+        for name in sorted(EVERYWHERE):
+            for key in keys[name]:
+                self._bindings.bind(
+                    key, f"command('{name}')", BY_ID[name].footer, key_display=show_key(key), priority=True
+                )
 
     @property
     def main(self) -> MainScreen:
@@ -43,8 +53,15 @@ class NexusApp(App[None]):
             return
         await super().on_event(event)
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return not (action == "command" and self._main.driving)
+
+    def action_command(self, name: str) -> None:
+        self._run[name]()
+
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The palette holds every command of the console, and nothing else."""
         for command in COMMANDS:
             if command.mode is Mode.COMMAND and command.id != "palette":
-                yield SystemCommand(command.title, command.help, lambda name=command.id: self._main.command(name))
+                run = self._run.get(command.id, partial(self._main.command, command.id))
+                yield SystemCommand(command.title, command.help, run)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import click
 
 from .action_cli import action
-from .commandline import Program, Settings, configure_logging, dials, run
+from .commandline import Program, Settings, configure_logging, dials
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
@@ -22,7 +24,7 @@ def connect(settings: Settings, desk: str | None, view_only: bool) -> None:
     """Open the console on DESK (left out: the only one there, or a choice)."""
     from .console import run_console
 
-    run(run_console(settings, desk or settings.desk, view_only=view_only))
+    asyncio.run(run_console(settings, desk or settings.desk, view_only=view_only))
 
 
 @main.command()
@@ -32,7 +34,7 @@ def desks(settings: Settings, as_json: bool) -> None:
     """List the desks that are there."""
     from .scripting import list_desks
 
-    run(list_desks(settings, as_json=as_json))
+    asyncio.run(list_desks(settings, as_json=as_json))
 
 
 @main.command()
@@ -43,7 +45,7 @@ def demo(size: str, synthetic: bool) -> None:
     configure_logging(False)
     from .demo import run_demo
 
-    raise SystemExit(run(run_demo(size=size, synthetic=synthetic)))
+    raise SystemExit(asyncio.run(run_demo(size=size, synthetic=synthetic)))
 
 
 main.add_command(action)

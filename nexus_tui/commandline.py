@@ -93,12 +93,3 @@ def configure_logging(verbose: bool) -> None:
     level = logging.INFO if verbose else logging.CRITICAL
     logging.basicConfig(level=level, stream=sys.stderr, format="%(name)s: %(message)s")
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(level))
-
-
-def run(main: Coroutine[Any, Any, Any]) -> Any:
-    """Run a program's main coroutine, on uvloop where there is one."""
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.run(main)
-    return uvloop.run(main)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import signal
 import sys
+from collections.abc import Callable, Iterator
 
 from nexus_protocol.errors import UsageError
 
 from .commandline import Settings
 from .core.commands import keymap
-from .core.session import Session
+from .core.session import Session, Silence
+from .core.terminal import announce_colours
 
 
 async def run_console(settings: Settings, desk: str | None, *, view_only: bool) -> None:
     """Returns when the person quits. Raises UsageError without a terminal, Unreachable and its kin."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError("connect needs a terminal; for scripts there is `nexus-tui action`")
-    from .app import NexusApp  # Textual takes its time to load: only once there is something to show
 
     keys, problems = keymap(settings.keys)
     session = Session(settings.url, settings.token)
@@ -24,6 +28,27 @@ async def run_console(settings: Settings, desk: str | None, *, view_only: bool) 
             desk = session.desks[0]
         if desk is not None:
             await session.open(desk)
+        announce_colours()  # before Textual looks at the environment, and it takes its time to load
+        from .app import NexusApp
+
         app = NexusApp(session, keys, view_only=view_only, notes=[*settings.notes, *map(str, problems)])
         session.observer = app.main
-        await app.run_async()
+        try:
+            with _signals_quit(app.exit):
+                await app.run_async()
+        finally:
+            session.observer = Silence()
+
+
+@contextlib.contextmanager
+def _signals_quit(leave: Callable[[], None]) -> Iterator[None]:
+    """A terminal that is closed, or a kill, ends the console in order: the terminal and the desk are let go of."""
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    for number in numbers:
+        loop.add_signal_handler(number, leave)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)

@@ -9,10 +9,10 @@ import re
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
-import structlog
 
 from nexus_protocol import settings
 from nexus_protocol.errors import NexusError, UsageError
@@ -20,7 +20,6 @@ from nexus_protocol.vocabulary import Role
 
 from . import tokens
 from .claims import ALL_DESKS
-from .server import RelayServer
 
 PROGRAM = "nexus-relay"
 DEFAULT_LISTEN = "127.0.0.1:8765"
@@ -42,23 +41,32 @@ def _seconds(_context: click.Context, _option: click.Parameter, value: str) -> i
     return int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
 
 
+@dataclass(frozen=True)
+class _Common:
+    """The options before the command. The folder is made when a command asks for it, so --help makes none."""
+
+    state_dir: str | None
+    verbose: int
+
+    def folder(self) -> Path:
+        return settings.state_dir(PROGRAM, self.state_dir)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--state-dir", metavar="DIR", help="Folder for the key (else NEXUS_STATE_DIR, else the XDG folder).")
 @click.option("-v", "--verbose", count=True, help="Log to standard error what happens; twice for more.")
 @click.pass_context
 def cli(context: click.Context, state_dir: str | None, verbose: int) -> None:
     """The switchboard that agents and operators dial. It sees who is there, and never what they say."""
-    _log_to_stderr([logging.WARNING, logging.INFO, logging.DEBUG][min(verbose, 2)])
-    # A callable, so that --help makes no folder.
-    context.obj = lambda: settings.state_dir(PROGRAM, state_dir)
+    context.obj = _Common(state_dir, verbose)
 
 
 @cli.command()
 @click.option("--if-missing", is_flag=True, help="Do nothing when there is a key already.")
 @click.pass_obj
-def init(folder: Callable[[], Path], if_missing: bool) -> None:
+def init(common: _Common, if_missing: bool) -> None:
     """Make the key that signs tokens."""
-    state = folder()
+    state = common.folder()
     if if_missing and tokens.key_path(state).exists():
         return
     click.echo(f"made {tokens.make_key(state)}; next: nexus-relay serve, and nexus-relay token for each peer")
@@ -70,9 +78,10 @@ def init(folder: Callable[[], Path], if_missing: bool) -> None:
     help="Where; port 0 takes a free one.",
 )  # fmt: skip
 @click.pass_obj
-def serve(folder: Callable[[], Path], listen: tuple[str, int]) -> None:
+def serve(common: _Common, listen: tuple[str, int]) -> None:
     """Serve until SIGTERM or Ctrl+C."""
-    key = tokens.load_key(folder())
+    key = tokens.load_key(common.folder())
+    _log_to_stderr([logging.WARNING, logging.INFO, logging.DEBUG][min(common.verbose, 2)])
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(key, *listen))
 
@@ -85,18 +94,19 @@ def serve(folder: Callable[[], Path], listen: tuple[str, int]) -> None:
     "--ttl", metavar="TIME", callback=_seconds, default="24h", show_default=True, help="How long it is valid."
 )
 @click.pass_obj
-def token(folder: Callable[[], Path], role: str, subject: str, desks: tuple[str, ...], ttl: int) -> None:
+def token(common: _Common, role: str, subject: str, desks: tuple[str, ...], ttl: int) -> None:
     """Print a token, alone on standard output."""
     if not desks and role == Role.AGENT:
         raise UsageError("an agent's token names its desk: --desk NAME")
-    click.echo(tokens.mint(tokens.load_key(folder()), Role(role), subject, desks or (ALL_DESKS,), ttl=ttl))
+    click.echo(tokens.mint(tokens.load_key(common.folder()), Role(role), subject, desks or (ALL_DESKS,), ttl=ttl))
 
 
 async def _serve(key: bytes, host: str, port: int) -> None:
+    from .server import RelayServer, log
+
     loop = asyncio.get_running_loop()
     # What asyncio cannot hand to anybody (no file descriptors left, say) is a line in the log, not a traceback.
-    loop.set_exception_handler(lambda _, problem: structlog.get_logger("relay").error(
-        problem["message"], error=repr(problem.get("exception"))))  # fmt: skip
+    loop.set_exception_handler(lambda _, problem: log.error(problem["message"], error=repr(problem.get("exception"))))
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -116,6 +126,8 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 def _log_to_stderr(level: int) -> None:
+    import structlog
+
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,

@@ -68,17 +68,18 @@ class Outbox:
         lane.waiting.append(frame)
         return None
 
-    def drop_frames(self, link: int) -> None:
-        """Forget the frames of a link that nobody will read; its messages stay."""
-        lane = self._lanes.get(link)
+    def drop(self, link: int, *, keep_messages: bool = False) -> None:
+        """Forget what waits on a link that nobody will read."""
+        lane = self._lanes.pop(link, None)
         if lane is None:
             return
+        messages = [item for item in lane.waiting if isinstance(item, str)]
         self._frames_held -= lane.held
-        lane.held = 0
-        lane.waiting = deque(item for item in lane.waiting if isinstance(item, str))
-        if not lane.waiting:
-            del self._lanes[link]
+        if keep_messages and messages:
+            self._lanes[link] = _Lane(deque(messages))
+        else:
             self._turns.remove(link)
+            self._messages_held -= sum(len(text) + FRAME_COST for text in messages)
 
     def take(self) -> str | bytes | None:
         """The next one to send; None when nothing waits."""

@@ -98,8 +98,8 @@ class RelayServer:
             )
         except OSError as error:
             # asyncio wraps a failed bind in a sentence of its own; a name that does not resolve comes as it is.
-            known = error.errno is not None and not isinstance(error, socket.gaierror)
-            reason = os.strerror(error.errno) if known else error.strerror
+            is_sentence = error.errno is not None and not isinstance(error, socket.gaierror)
+            reason = os.strerror(error.errno or 0) if is_sentence else error.strerror
             raise NexusError(f"cannot listen on {self._host}:{self._port}: {reason}") from None
         return self
 

@@ -190,8 +190,9 @@ class Switchboard:
                 case Open() as wanted:
                     self._open(peer, wanted)
                 case Close(link=number, reason=reason):
-                    if (link := peer.find(number)) is not None:
-                        peer.outbox.drop_frames(number)
+                    link = peer.find(number)
+                    peer.outbox.drop(number)
+                    if link is not None:
                         self._end_link(link, "closed", reason, tell=[link.other(peer)])
         except ProtocolError as error:
             self.end(peer, CloseCode.PROTOCOL, str(error))
@@ -210,7 +211,7 @@ class Switchboard:
             self._end_slow(receiver, receiver.links[too_large])
 
     def _end_slow(self, receiver: Peer, link: Link) -> None:
-        receiver.outbox.drop_frames(link.number)
+        receiver.outbox.drop(link.number, keep_messages=True)
         reason = f"{receiver.claims.subject} reads too slowly"
         self._end_link(link, "too-slow", reason, tell=[link.operator, link.agent])
 

@@ -84,9 +84,7 @@ async def execute(action: Execute, environment: Mapping[str, str]) -> Outcome:
 
 
 async def _start(action: Execute, environment: Mapping[str, str]) -> tuple[asyncio.SubprocessTransport, _Output]:
-    folder = os.path.expanduser(action.cwd or "~")
-    if not os.path.isabs(folder) or not os.path.isdir(folder):
-        raise NexusError(f"cannot run in {folder!r}: not an absolute path of a folder on the desk")
+    folder = _folder(action.cwd)
     try:
         return await asyncio.get_running_loop().subprocess_exec(
             _Output,
@@ -104,6 +102,13 @@ async def _start(action: Execute, environment: Mapping[str, str]) -> tuple[async
         raise NexusError(f"cannot start {action.argv[0]!r}: {error.strerror or error}") from None
     except ValueError as error:  # a NUL in an argument
         raise NexusError(f"cannot start {action.argv[0]!r}: {error}") from None
+
+
+def _folder(cwd: str | None) -> str:
+    folder = os.path.expanduser(cwd or "~")
+    if "\0" in folder or not os.path.isabs(folder) or not os.path.isdir(folder):
+        raise NexusError(f"cannot run in {folder!r}: not an absolute path of a folder on the desk")
+    return folder
 
 
 async def _settle(output: _Output) -> None:

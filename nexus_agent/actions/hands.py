@@ -84,14 +84,13 @@ class Hands:
                 raise TypeError(f"not an instant action: {action}")
         return action, now
 
-    async def do_slowly(self, action: Action) -> str:
-        """Drags and long texts; a text may be cancelled between two chunks. Returns what to say of it."""
+    async def do_slowly(self, action: Action) -> None:
+        """Drags and long texts; a text can be cancelled between two chunks. Raises NexusError."""
         match action:
             case Drag(x=x, y=y, to_x=to_x, to_y=to_y, button=button):
                 await in_thread(gestures.drag, self._input, x, y, to_x, to_y, button)
-                return ""
             case Type(text=text):
-                return await self._type(text)
+                await self._type(text)
             case _:
                 raise TypeError(f"not a slow action: {action}")
 
@@ -118,7 +117,7 @@ class Hands:
             return Click(x=hold.x, y=hold.y, button=button), hold.since
         return Drag(x=hold.x, y=hold.y, to_x=x, to_y=y, button=button), hold.since
 
-    async def _type(self, text: str) -> str:
+    async def _type(self, text: str) -> None:
         typed = 0
 
         def type_chunk(chunk: str) -> None:
@@ -135,4 +134,3 @@ class Hands:
             if not typed:
                 raise
             raise NexusError(f"{error}; before that, {typed:,} of {len(text):,} characters were typed") from None
-        return ""

@@ -44,12 +44,17 @@ class Origin(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One action on its way. ``asked`` tells the exact action that was asked for from any other."""
+    """One action on its way.
+
+    ``asked`` tells the exact action that was asked for from any other. ``shown`` is what its line in the log says was
+    done; None: no line. ``cancelled`` says why it was told to stop.
+    """
 
     id: str
     origin: Origin
     action: Action
     asked: int
+    shown: Action | None
     number: int = 0
     request: Request | None = None
     task: asyncio.Task[None] | None = None

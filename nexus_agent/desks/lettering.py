@@ -29,9 +29,17 @@ class Lettering:
         self.line_height = round(size * 1.45)
         self.font = ImageFont.load_default(size)
         self._marks = ImageFont.load_default(size * 4 / 5)
+        self._advances: dict[str, float] = {}
 
     def width(self, text: str) -> float:
         return self.font.getlength("".join(_base(character) for character in text))
+
+    def advance(self, character: str) -> float:
+        """The width of one character, near enough to break lines by."""
+        width = self._advances.get(character)
+        if width is None:
+            width = self._advances[character] = self.width(character)
+        return width
 
     def draw(self, draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, colour: Colour) -> None:
         """Draw one line, its top left corner at `place`."""

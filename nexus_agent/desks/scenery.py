@@ -135,12 +135,14 @@ class Scenery:
         widest = self.page.right - self.page.left - 4
         lines: list[str] = []
         for paragraph in text.expandtabs(4).split("\n"):
-            line = ""
+            line, taken = "", 0.0
             for character in paragraph:
-                if self._letters.width(line + character) > widest:
+                taken += self._letters.advance(character)
+                if taken > widest:
                     head, space, tail = line.rpartition(" ")
                     lines.append(head if space else line)
                     line = tail if space else ""
+                    taken = sum(map(self._letters.advance, line + character))
                 line += character
             lines.append(line)
         return lines

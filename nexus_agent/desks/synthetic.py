@@ -41,7 +41,7 @@ class Drawing(Watched):
         self._lock = threading.RLock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._painted: Pixels | None = None
-        self._drawing = False
+        self._stroking = False
         self._closed = False
 
     # Capture
@@ -78,7 +78,7 @@ class Drawing(Watched):
         width, height = self._size
         with self._acting() as scene:
             scene.pointer = min(max(x, 0), width - 1), min(max(y, 0), height - 1)
-            if self._drawing:
+            if self._stroking:
                 points = scene.strokes[-1].points
                 if len(points) < LONGEST_STROKE and self._scenery.canvas.holds(*scene.pointer):
                     points.append(scene.pointer)
@@ -95,7 +95,7 @@ class Drawing(Watched):
             elif not pressed and button in self.held:
                 self.held.remove(button)
                 if button is Button.LEFT:
-                    scene.pressed, self._drawing = None, False
+                    scene.pressed, self._stroking = None, False
 
     def scroll(self, dx: int, dy: int) -> None:
         with self._acting() as scene:
@@ -116,7 +116,7 @@ class Drawing(Watched):
                     scene.text = ""
                     scene.strokes.clear()
                     scene.drawn += 1
-                    self._drawing = False
+                    self._stroking = False
 
     def text(self, text: str) -> None:
         check_typeable(text)
@@ -126,7 +126,7 @@ class Drawing(Watched):
     def release_all(self) -> None:
         with self._acting() as scene:
             self.held.clear()
-            scene.pressed, self._drawing = None, False
+            scene.pressed, self._stroking = None, False
 
     def close(self) -> None:
         with self._lock:
@@ -156,7 +156,7 @@ class Drawing(Watched):
             if box.holds(*scene.pointer):
                 scene.pressed = scene.colour = name
         if self._scenery.canvas.holds(*scene.pointer):
-            self._drawing = True
+            self._stroking = True
             scene.strokes.append(Stroke(scene.colour, scene.brush, [scene.pointer]))
             del scene.strokes[:-MOST_STROKES]
             scene.drawn += 1

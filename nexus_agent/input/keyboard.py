@@ -8,11 +8,11 @@ Everything here happens inside ``with server:``.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import groupby
 from typing import NamedTuple
 
-from nexus_agent.capture.xserver import XServer, xproto
+from nexus_agent.capture.xserver import XServer, xkb, xproto
 from nexus_protocol.errors import NexusError
 
 from .spare_keys import SpareKeys
@@ -32,22 +32,25 @@ class Keyboard:
         self._rest = rest
         self._first: int = server.setup.min_keycode
         self._count: int = server.setup.max_keycode - self._first + 1
-        self._map: list[Sequence[int]] = []
         self._keys: dict[int, Key] = {}
         self._buttons: list[int] = []
-        self._spare = SpareKeys((), rest)
+        self._spare = SpareKeys(rest)
         self._read_keys()
         self._read_buttons()
 
     def refresh(self) -> None:
         """Follow what others changed meanwhile: the layout (setxkbmap, another keyboard), left-handed buttons."""
         self._server.sync()
-        changed = {
-            event.request for event in self._server.events() if isinstance(event, xproto.MappingNotifyEvent)
-        }  # fmt: skip
-        if changed & {xproto.Mapping.Keyboard, xproto.Mapping.Modifier}:
+        keys = buttons = False
+        for event in self._server.events():
+            if isinstance(event, xproto.MappingNotifyEvent) and event.request == xproto.Mapping.Pointer:
+                buttons = True
+            # All events of XKB have one number, and xcffib takes them all for the first kind.
+            elif isinstance(event, xproto.MappingNotifyEvent | xkb.NewKeyboardNotifyEvent):
+                keys = True
+        if keys:
             self._read_keys()
-        if xproto.Mapping.Pointer in changed:
+        if buttons:
             self._read_buttons()
 
     def find(self, symbol: int) -> Key | None:
@@ -98,7 +101,7 @@ class Keyboard:
         self.refresh()
         self._write(dict.fromkeys(self._spare.lent(), 0))
         self._server.sync()
-        self._spare = SpareKeys((), self._rest)
+        self._spare = SpareKeys(self._rest)
 
     def physical(self, logical: int) -> int:
         """The button to press so that programs see this one: left-handed people have them swapped."""
@@ -107,16 +110,12 @@ class Keyboard:
     def _read_keys(self) -> None:
         reply = self._server.core.GetKeyboardMapping(self._first, self._count).reply()
         width, symbols = reply.keysyms_per_keycode, list(reply.keysyms)
-        self._map = [symbols[at : at + width] for at in range(0, len(symbols), width)]
+        rows = {self._first + at // width: symbols[at : at + width] for at in range(0, len(symbols), width)}
         modifiers = set(self._server.core.GetModifierMapping().reply().keycodes)
-        rows = {self._first + place: row for place, row in enumerate(self._map)}
-
-        lent = self._spare.lent()
-        if not lent or any(rows[keycode][0] != symbol for keycode, symbol in lent.items()):
-            # The first reading, or somebody replaced the map and our spare keys with it.
-            empty = [code for code, row in rows.items() if not any(row) and code not in modifiers]
-            self._spare = SpareKeys(empty, self._rest)
-            lent = {}
+        # Somebody may have replaced the map, and our spare keys with it.
+        lent = {keycode for keycode, symbol in self._spare.lent().items() if rows[keycode][0] == symbol}
+        free = [keycode for keycode, row in rows.items() if not any(row) and keycode not in modifiers]
+        self._spare.revise(free, lent)
         self._keys = {}
         for keycode, row in rows.items():
             if keycode not in lent:

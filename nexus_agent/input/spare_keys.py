@@ -18,15 +18,24 @@ from collections.abc import Iterable
 class SpareKeys:
     """Keys of the keyboard that carry no symbol of their own, lent to symbols that no key carries."""
 
-    def __init__(self, keycodes: Iterable[int], rest: float) -> None:
+    def __init__(self, rest: float) -> None:
         self._rest = rest
-        self._symbols: OrderedDict[int, int] = OrderedDict((keycode, 0) for keycode in keycodes)
+        self._symbols: OrderedDict[int, int] = OrderedDict()
         """Keycode → symbol it was lent to (0: none), least recently used first."""
         self._keycodes: dict[int, int] = {}
         self._pressed: dict[int, float] = {}
 
     def __len__(self) -> int:
         return len(self._symbols)
+
+    def revise(self, free: Iterable[int], still_lent: Iterable[int]) -> None:
+        """The map was read anew: these keycodes carry nothing, and of those that were lent these still are."""
+        free = list(free)
+        symbols = {keycode: self._symbols[keycode] for keycode in still_lent}
+        known = [keycode for keycode in self._symbols if keycode in symbols or keycode in free]
+        new = [keycode for keycode in free if keycode not in self._symbols]
+        self._symbols = OrderedDict((keycode, symbols.get(keycode, 0)) for keycode in [*new, *known])
+        self._keycodes = {symbol: keycode for keycode, symbol in symbols.items()}
 
     def find(self, symbol: int) -> int | None:
         """The key now lent to the symbol."""

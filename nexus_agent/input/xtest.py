@@ -31,6 +31,7 @@ BUTTONS = {Button.LEFT: 1, Button.MIDDLE: 2, Button.RIGHT: 3}
 WHEEL_UP, WHEEL_DOWN, WHEEL_LEFT, WHEEL_RIGHT = 4, 5, 6, 7
 
 CORE_KEYBOARD = 0x100  # XkbUseCoreKbd
+WHOLE_MAP = 0xFF
 # Shift Lock, Caps Lock and the lock of the third level; Num Lock changes no key that is used here.
 DISTURBING_LOCKS = 0x01 | 0x02 | 0x80
 
@@ -53,6 +54,9 @@ class XTestInput:
         with self._server:
             if self._xkb is not None:
                 self._xkb.UseExtension(1, 0).reply()
+                # To a client that knows XKB the server tells of a new map in XKB's own events only.
+                kinds = xkb.EventType.NewKeyboardNotify | xkb.EventType.MapNotify
+                self._xkb.SelectEventsChecked(CORE_KEYBOARD, kinds, 0, kinds, WHOLE_MAP, WHOLE_MAP, []).check()
             self._keyboard = Keyboard(self._server)
 
     def move(self, x: int, y: int) -> None:

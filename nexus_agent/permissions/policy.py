@@ -159,6 +159,7 @@ class _Reader:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._data = read_toml(path)
+        self._lines = path.read_text(encoding="utf-8").splitlines() if self._data else []
 
     def policy(self) -> Policy:
         for key in self._data:
@@ -236,17 +237,16 @@ class _Reader:
 
     def _at(self, table: str, key: str, number: int = 0) -> str:
         """``file, line 3`` as far as it can be told: tomllib keeps no lines, so the key is looked for."""
-        lines = self._path.read_text(encoding="utf-8").splitlines()
         here, seen, header = "", 0, 0
+        lines = self._path.read_text(encoding="utf-8").splitlines() if self._path.exists() else []
         for line, text in enumerate(lines, 1):
             if found := re.match(r"\s*\[+\s*([^\]]*?)\s*\]", text):
                 here = found[1]
                 seen += here == "rule"
-                if here == table and number in (0, seen) or (not table and here == key):
+                if (here == table and number in (0, seen)) or (not table and here == key):
                     header = header or line
-            elif here == table and (not table or number in (0, seen)) and key:
-                if re.match(rf"""\s*["']?{re.escape(key)}["']?\s*[=.]""", text):
-                    return f"{self._path}, line {line}"
+            elif here == table and number in (0, seen) and re.match(rf"""\s*["']?{re.escape(key)}["']?\s*[=.]""", text):
+                return f"{self._path}, line {line}"
         return f"{self._path}, line {header}" if header else str(self._path)
 
 

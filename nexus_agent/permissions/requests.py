@@ -104,9 +104,7 @@ class RequestTable:
         self._pending[request.id] = request
         return request
 
-    def decide(
-        self, id: int, payload_hash: bytes, *, approve: bool, by: str, role: Role, reason: str = ""
-    ) -> Request:
+    def decide(self, id: int, payload_hash: bytes, *, approve: bool, by: str, role: Role, reason: str = "") -> Request:
         """The first decision on a request, in time, by somebody who may, on exactly what was shown; else Refused."""
         if not may_decide(role):
             raise Refused(f"{by} ({role}) may not decide requests")

@@ -155,7 +155,7 @@ class DeskTrack(MediaStreamTrack):
         pixels = self._source.grab(_clip(viewport.region, self._source.size))
         box = (viewport.width, viewport.height)
         pts = round((captured - self._epoch) * CLOCK_RATE)
-        packet = self._encoder.encode(pixels, box, pts, keyframe=keyframe)
+        packet = self._encoder.encode(pixels, box, pts, keyframe)
         self._sent_at = captured
         return packet
 

@@ -54,6 +54,9 @@ COMMANDS = (
     Command("quit", "Quit", "Leave the console; the desk stays as it is.", ("ctrl+q",), "Quit"),
 )  # fmt: skip
 
+EVERYWHERE = frozenset({"palette", "quit"})
+"""Commands that work on every screen, dialogs included; the application runs them, the main screen all others."""
+
 BY_ID = {command.id: command for command in COMMANDS}
 
 

@@ -59,7 +59,7 @@ class FrameBuffer(JitterBuffer):
     def _remove_frame(self, sequence_number: int) -> JitterFrame | None:
         while frame := self._first_frame():
             self.remove(len(frame))
-            data = b"".join(packet._data for packet in frame)  # type: ignore[attr-defined]
+            data = b"".join(packet._data for packet in frame)  # type: ignore[attr-defined]  # noqa: SLF001
             self._on_frame(JitterFrame(data=data, timestamp=frame[-1].timestamp))
         return None
 
@@ -172,14 +172,14 @@ class StreamReceiver:
         """Raises NexusError for an answer that cannot be used."""
         try:
             await self._connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))
-        except Exception as error:  # aiortc has no base class for what a bad SDP raises
+        except Exception as error:  # noqa: BLE001  aiortc has no base class for what a bad SDP raises
             raise NexusError(f"the agent's stream cannot be used: {error}") from None
 
     @property
     def transport(self) -> str:
         """How pictures travel, for the status line: ``udp 10.0.0.7`` once a path is chosen."""
         try:
-            pair: Any = self._receiver.transport.transport._connection._nominated[1]
+            pair: Any = self._receiver.transport.transport._connection._nominated[1]  # noqa: SLF001  aiortc does not tell otherwise
             return f"udp {pair.remote_candidate.host}"
         except (AttributeError, KeyError):
             return "udp"

@@ -59,6 +59,7 @@ class HalfBlocks:
         top = 2**bits - 1
         # Less than a whole step, or pure black and white could not be reached from their neighbours.
         self._tolerance = min(127 // top + slack, 255 // top - 1) if slack else 0
+        self._first = True
         self._shown = np.zeros((2 * rows, columns, 3), np.uint8)
         self._packed = np.zeros((2 * rows, columns), np.uint32)
 
@@ -74,9 +75,10 @@ class HalfBlocks:
         if frame.shape != self._shown.shape:
             raise ValueError(f"a frame of {frame.shape} does not fit {self._shown.shape}")
         colours = self._rounded[frame]
-        if self._tolerance:
+        if self._tolerance and not self._first:
             astray = np.maximum(frame, self._shown) - np.minimum(frame, self._shown)
             colours = np.where(astray <= self._tolerance, self._shown, colours)
+        self._first = False
         packed = _pack(colours)
         changed = packed != self._packed
         cells = changed[0::2] | changed[1::2]

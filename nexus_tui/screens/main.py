@@ -6,6 +6,7 @@ here to the session. Keys, footer, palette and help all come from core.commands.
 
 from __future__ import annotations
 
+import asyncio
 import shlex
 import time
 from collections import deque
@@ -28,7 +29,7 @@ from nexus_protocol.keys import parse_chord
 from nexus_protocol.messages import ActionReport, RequestClosed, RequestOpened, Result, Viewport, Welcome
 from nexus_protocol.vocabulary import ActionState, Effect, Permission
 
-from ..core.commands import COMMANDS, Mode, show_key
+from nexus_tui.core.commands import BY_ID, COMMANDS, EVERYWHERE, Mode, show_key
 from ..core.keys import action_for_key
 from ..core.model import ActionLog
 from ..core.pointer import Gestures
@@ -49,7 +50,7 @@ MAX_FPS = 60
 
 
 class MainScreen(Screen[None]):
-    CSS = """
+    DEFAULT_CSS = """
     MainScreen { background: #101014; }
     #body { height: 1fr; }
     #side { width: 46; background: #16161e; }
@@ -78,7 +79,7 @@ class MainScreen(Screen[None]):
         self._requests = RequestPanel(keys=f"{approve}: approve   {deny}: deny")
         self._log = ActionLogView(ActionLog(), id="log")
         for command in COMMANDS:
-            for key in keys[command.id]:
+            for key in keys[command.id] if command.id not in EVERYWHERE else ():
                 self._bindings.bind(
                     key, f"command('{command.id}')", command.footer or command.title,
                     show=bool(command.footer) and key == keys[command.id][0],
@@ -122,9 +123,8 @@ class MainScreen(Screen[None]):
         """In drive mode only what leaves it is offered, so that the footer never lies about a key."""
         if action != "command":
             return True
-        driving = self._mode is Mode.DRIVE
-        command = next(c for c in COMMANDS if c.id == parameters[0])
-        if driving != (command.mode is Mode.DRIVE):
+        command = BY_ID[str(parameters[0])]
+        if self._mode is not command.mode:
             return False
         return not (command.id in ("approve", "deny") and len(self._requests) == 0)
 
@@ -188,7 +188,7 @@ class MainScreen(Screen[None]):
     @work
     async def _do_execute(self) -> None:
         line = await self.app.push_screen_wait(
-            Prompt("Run a command on the desk", "Without a shell: program, then arguments.")
+            Prompt("Run a command on the desk", "No shell: program, then arguments.")
         )
         if not line:
             return
@@ -209,7 +209,7 @@ class MainScreen(Screen[None]):
             return
         path = Path(time.strftime(f"{self._session.desk}-%Y%m%d-%H%M%S.png")).absolute()
         try:
-            path.write_bytes(result.data)
+            await asyncio.to_thread(path.write_bytes, result.data)
         except OSError as error:
             self._say(f"cannot write {path}: {error.strerror}", "error")
         else:
@@ -255,11 +255,9 @@ class MainScreen(Screen[None]):
         text.append("\nThe mouse acts on the picture: click, drag and wheel reach the desk at that very place.")
         self.app.push_screen(Reading("Nexus TUI: keys and commands", text))
 
-    def _do_palette(self) -> None:
-        self.app.action_command_palette()
-
-    def _do_quit(self) -> None:
-        self.app.exit()
+    @property
+    def driving(self) -> bool:
+        return self._mode is Mode.DRIVE
 
     # -- driving --------------------------------------------------------------------------------------------
 

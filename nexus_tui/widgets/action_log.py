@@ -55,12 +55,12 @@ class ActionLogView(ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         index, second = divmod(y + self.scroll_offset.y, 2)
-        width = self.scrollable_content_region.width
+        width, ground = self.scrollable_content_region.width, self.visual_style.rich_style
         if index >= len(self._lines):
-            return Strip.blank(width)
+            return Strip.blank(width, ground)
         entry = self._lines[index]
         segments = _result(entry) if second else _what(entry)
-        return Strip(segments).adjust_cell_length(width)
+        return Strip(segments).adjust_cell_length(width).apply_style(ground)
 
 
 def _what(entry: LogEntry) -> list[Segment]:

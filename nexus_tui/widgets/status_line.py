@@ -55,10 +55,9 @@ class StatusLine(Widget):
 def line(status: Status, width: int) -> Text:
     """The status as one line of at most ``width`` cells; what matters least is left out first."""
     lamp, colour = _LAMPS[status.state]
-    left = Text.assemble(
-        (lamp, "bold" if status.mode is Mode.DRIVE else colour), " ", (status.desk or "no desk", "bold")
-    )
-    if status.mode is Mode.DRIVE:
+    driving = status.mode is Mode.DRIVE
+    left = Text.assemble((lamp, "bold" if driving else colour), " ", (status.desk or "no desk", "bold"))
+    if driving:
         left.append("  DRIVING: every key goes to the desk, Ctrl+] leaves")
     else:
         left.append(f"  {status.detail or status.state.value}")

@@ -64,7 +64,7 @@ def test_the_hash_is_of_the_exact_action() -> None:
     received = to_agent.decode(to_agent.encode(Act(id="12345678", action=action)))
     assert isinstance(received, Act)
     assert payload_hash(received.action) == payload_hash(action)
-    others = [msgspec.structs.replace(action, x=2), Click(x=1, y=2), FileWrite(path="/a", data=b"")]
+    others: list[Action] = [msgspec.structs.replace(action, x=2), Click(x=1, y=2), FileWrite(path="/a", data=b"")]
     hashes = {payload_hash(other) for other in [*others, action]}
     assert len(hashes) == 4
     assert {len(digest) for digest in hashes} == {32}
@@ -90,7 +90,8 @@ def test_an_action_in_one_line(action: Action, line: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "action", [Execute(argv=("printf", "a\nb\x1b[2J\u202e")), FileRead(path="/tmp/\x1b]0;pwned\x07\n"), Key(chord="\x1b")]
+    "action",
+    [Execute(argv=("printf", "a\nb\x1b[2J\u202e")), FileRead(path="/tmp/\x1b]0;pwned\x07\n"), Key(chord="\x1b")],
 )
 def test_the_line_in_the_log_is_one_line_and_steers_no_terminal(action: Action) -> None:
     """Line ends, escape sequences and direction marks in a command or path are shown as what they are."""

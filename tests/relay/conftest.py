@@ -6,7 +6,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
@@ -18,6 +18,13 @@ from relay.server import RelayServer
 
 DEADLINE = 10.0
 T = TypeVar("T")
+
+
+class Listening(Protocol):
+    """A relay in this process or in another."""
+
+    @property
+    def addresses(self) -> list[str]: ...
 
 
 class Client:
@@ -64,7 +71,7 @@ def key(tmp_path: Path) -> bytes:
 
 @pytest.fixture
 async def relay(key: bytes) -> AsyncIterator[RelayServer]:
-    async with RelayServer(key, "127.0.0.1", 0, stall_timeout=0.5) as server:
+    async with RelayServer(key, "127.0.0.1", 0, stall_timeout=1.0) as server:
         yield server
 
 
@@ -74,7 +81,7 @@ async def dial(key: bytes) -> AsyncIterator[Dial]:
     sockets: list[ClientConnection] = []
 
     async def dial(
-        server: RelayServer, role: Role, *desks: str, subject: str | None = None, token: str | None = None
+        server: Listening, role: Role, *desks: str, subject: str | None = None, token: str | None = None
     ) -> Client:
         token = token or tokens.mint(key, role, subject or role.value, desks or ("*",))
         socket = await connect(

@@ -195,6 +195,18 @@ def test_frames_that_cross_a_close_are_dropped() -> None:
     assert bench.board.take(bob) is None
 
 
+def test_who_closes_a_link_hears_nothing_more_of_it() -> None:
+    """Not even that it had ended already: what was on its way is forgotten."""
+    bench = Bench()
+    agent, bob = bench.agent("office"), bench.operator("bob")
+    link = bench.link(bob, agent)
+    bench.board.receive(agent, pack_frame(link, b"unread"))
+    bench.say(agent, Close(link, "done"))
+    bench.say(bob, Close(link))
+    assert bench.board.take(bob) is None
+    assert bench.board.take(agent) is None
+
+
 def test_a_side_that_goes_away_ends_its_links_as_gone() -> None:
     """Operator or agent: the other side of each link is told once, and by name."""
     bench = Bench()

@@ -102,7 +102,7 @@ class Links(RuleBasedStateMachine):
                     assert number not in self.known[peer]
                     self.known[peer].add(number)
                 case Closed(link=number, code=code):
-                    assert number in self.known[peer]
+                    assert number in self.known[peer], "the end of a link that was never announced"
                     assert (number, peer) not in self.over, "told twice"
                     self.over.add((number, peer))
                     if code != "too-slow":

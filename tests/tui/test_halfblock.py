@@ -81,14 +81,15 @@ def test_a_frame_shown_already_changes_nothing(frame: Frame) -> None:
     assert cells.update(frame.copy()) == []
 
 
-@given(frames(), hnp.arrays(np.int16, (2 * ROWS, COLUMNS, 3), elements=st.integers(-2, 2)))
-def test_the_noise_of_a_video_encoder_repaints_nothing(
-    frame: Frame, noise: np.ndarray[tuple[int, ...], np.dtype[np.int16]]
-) -> None:
+@given(frames(), st.integers(0, 2**32 - 1))
+def test_the_noise_of_a_video_encoder_repaints_nothing(frame: Frame, seed: int) -> None:
     """A step or two up or down leaves every cell as it is, wherever the colour lies between two levels."""
     cells = HalfBlocks(COLUMNS, ROWS)
     cells.update(frame)
-    assert cells.update(np.clip(frame.astype(np.int16) + noise, 0, 255).astype(np.uint8)) == []
+    noise = np.random.default_rng(seed)
+    for _ in range(3):
+        noisy = frame + noise.integers(-2, 3, frame.shape)
+        assert cells.update(np.clip(noisy, 0, 255).astype(np.uint8)) == []
 
 
 @given(st.lists(frames(), min_size=1, max_size=4), st.sampled_from([5, 6]))
