@@ -27,8 +27,11 @@ PATH = "/v1/connect"
 VERSION_HEADER = "Nexus-Protocol"
 MAX_PAYLOAD = 64 * 1024
 MAX_IN_FLIGHT = 1024 * 1024
-"""Bytes of one link that the relay holds while the receiver is slow; past it the link ends as ``too-slow``. An end
-that never has more than this unacknowledged by the other end is never cut. Each frame counts FRAME_COST more."""
+"""Bytes of one link that the relay holds while the receiver is slow; past it the link ends as ``too-slow``.
+
+An end that never has more than this unacknowledged by the other end is not cut, as long as all links to the same
+receiver together stay below four times as much. Each frame counts FRAME_COST more.
+"""
 FRAME_COST = 128
 _NUMBER = 4
 

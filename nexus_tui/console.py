@@ -12,7 +12,8 @@ from nexus_protocol.errors import UsageError
 
 from .commandline import Settings
 from .core.commands import keymap
-from .core.session import Session, Silence
+from .core.observer import Silence
+from .core.session import Session
 from .core.terminal import announce_colours
 
 

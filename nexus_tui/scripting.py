@@ -13,7 +13,8 @@ from nexus_protocol.messages import ActionReport, Result
 from nexus_protocol.vocabulary import ActionState
 
 from .commandline import Settings
-from .core.session import Session, Silence
+from .core.observer import Silence
+from .core.session import Session
 
 EXIT_STATUS = {
     ActionState.DONE: 0,

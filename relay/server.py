@@ -198,7 +198,7 @@ class RelayServer:
             if isinstance(failure, Exception):
                 log.error("a conversation failed", subject=claims.subject, error=repr(failure))
                 log.debug("where it failed", exc_info=failure)
-        log.info("left", subject=claims.subject, code=connection.close_code, reason=connection.close_reason)
+        log.info("left", subject=claims.subject, code=connection.close_code, reason=repr(connection.close_reason))
 
     async def _read(self, connection: ServerConnection, peer: Peer) -> None:
         with contextlib.suppress(ConnectionClosed):

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -42,15 +43,20 @@ class Stream:
     """
 
     def __init__(self, source: Source, grabber: Grabber, on_clock: Callable[[StreamClock], None]) -> None:
-        self._track = DeskTrack(source, grabber, on_clock)
+        self._new_track = partial(DeskTrack, source, grabber, on_clock)
+        self._track: DeskTrack | None = None
+        self._viewport: Viewport | None = None
         self._connection: RTCPeerConnection | None = None
 
     def set_viewport(self, viewport: Viewport) -> None:
-        self._track.show(viewport)
+        self._viewport = viewport
+        if self._track is not None:
+            self._track.show(viewport)
 
     def changed(self) -> None:
         """The desk has changed; cheap, to be called for every burst of damage."""
-        self._track.changed()
+        if self._track is not None:
+            self._track.changed()
 
     async def answer(self, offer: str) -> str:
         """Take the console's SDP offer, return the answer. A second offer replaces the first connection.
@@ -60,18 +66,20 @@ class Stream:
         await self._hang_up()
         # No STUN: gathering would wait up to five seconds for servers that a private network cannot reach.
         connection = self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        track = self._track = self._new_track()
+        if self._viewport is not None:
+            track.show(self._viewport)
         try:
             await connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
             videos = [t for t in connection.getTransceivers() if t.kind == "video"]
             if len(videos) != 1:
                 raise ProtocolError("malformed", "an offer without exactly one video")
             sender = videos[0].sender
-            sender.replaceTrack(self._track)
+            sender.replaceTrack(track)
             videos[0].direction = "sendonly"
             # aiortc serves picture loss by forcing a keyframe out of its own encoder; ours is in the track.
-            setattr(sender, "_send_keyframe", self._track.force_keyframe)  # noqa: B010
-            self._track.sender = sender
-            self._track.force_keyframe()
+            setattr(sender, "_send_keyframe", track.force_keyframe)  # noqa: B010
+            track.sender = sender
             await connection.setLocalDescription(await connection.createAnswer())
         except NexusError:
             await self._hang_up()
@@ -82,10 +90,12 @@ class Stream:
         return str(connection.localDescription.sdp)
 
     async def close(self) -> None:
-        self._track.stop()
         await self._hang_up()
 
     async def _hang_up(self) -> None:
+        if self._track is not None:
+            self._track.stop()
+            self._track = None
         if self._connection is not None:
             connection, self._connection = self._connection, None
             await connection.close()
@@ -136,7 +146,11 @@ class DeskTrack(MediaStreamTrack):
             now = time.monotonic()
             self._pacer.begin(now)
             keyframe, self._keyframe = self._keyframe, False
-            packet = await self._grabber.run(self._produce, self._viewport, keyframe)
+            try:
+                packet = await self._grabber.run(self._produce, self._viewport, keyframe)
+            except NexusError:  # the desk is lost, which its capture has told everyone already
+                self.stop()
+                raise MediaStreamError from None
             if packet is not None:
                 return packet
 

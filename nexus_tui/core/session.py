@@ -13,8 +13,7 @@ import time
 import uuid
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
-from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any
 
 from nexus_protocol.actions import Action, Move, Press, Release
 from nexus_protocol.dialer import ConnectionState, RelayClient, Status, delays, dial
@@ -48,67 +47,13 @@ from nexus_protocol.messages import (
 from nexus_protocol.vocabulary import ActionState
 
 from .clock import PictureClock
-from .stream import Picture, StreamReceiver
+from .observer import Observer, SessionState, Silence
+from .stream import StreamReceiver
 
 PING_INTERVAL = 2.0
 STREAM_RETRY = 2.0
 WELCOME_TIMEOUT = 10.0
 MAX_PENDING = 256
-
-
-class SessionState(StrEnum):
-    REACHING = "reaching"
-    LIVE = "live"
-    ENDED = "ended"
-
-
-class Observer(Protocol):
-    """What a session tells; every call is in the event loop and must return at once."""
-
-    def on_state(self, state: SessionState, detail: str) -> None: ...
-    def on_welcome(self, welcome: Welcome) -> None: ...
-    def on_desk_resized(self, width: int, height: int) -> None: ...
-    def on_picture(self, picture: Picture) -> None: ...
-    def on_stream_problem(self, problem: str) -> None: ...
-    def on_report(self, report: ActionReport) -> None: ...
-    def on_result(self, result: Result) -> None: ...
-    def on_request(self, request: RequestOpened) -> None: ...
-    def on_request_closed(self, closed: RequestClosed) -> None: ...
-    def on_desks(self, desks: tuple[str, ...]) -> None: ...
-
-
-class Silence:
-    """An observer that takes everything in and does nothing with it; a base for those that care for a little."""
-
-    def on_state(self, state: SessionState, detail: str) -> None:
-        pass
-
-    def on_welcome(self, welcome: Welcome) -> None:
-        pass
-
-    def on_desk_resized(self, width: int, height: int) -> None:
-        pass
-
-    def on_picture(self, picture: Picture) -> None:
-        pass
-
-    def on_stream_problem(self, problem: str) -> None:
-        pass
-
-    def on_report(self, report: ActionReport) -> None:
-        pass
-
-    def on_result(self, result: Result) -> None:
-        pass
-
-    def on_request(self, request: RequestOpened) -> None:
-        pass
-
-    def on_request_closed(self, closed: RequestClosed) -> None:
-        pass
-
-    def on_desks(self, desks: tuple[str, ...]) -> None:
-        pass
 
 
 class Session:

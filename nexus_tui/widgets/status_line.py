@@ -9,7 +9,7 @@ from textual.reactive import reactive
 from textual.widget import Widget
 
 from ..core.commands import Mode
-from ..core.session import SessionState
+from ..core.observer import SessionState
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,9 @@ def test_clocks_may_differ_by_the_leeway() -> None:
     now = int(time.time())
     tokens.verify(KEY, signed(exp=now - 5))
     tokens.verify(KEY, signed(nbf=now + 5, iat=now + 5))
+    for late_or_early in ({"exp": now - 15}, {"nbf": now + 15}):
+        with pytest.raises(Unauthorized):
+            tokens.verify(KEY, signed(**late_or_early))
 
 
 def test_another_key_and_another_algorithm_are_refused() -> None:

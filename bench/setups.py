@@ -1,0 +1,164 @@
+"""What is measured: ways to show one X display on another. Each starts its programs and says which it lacks.
+
+Peers get the settings that serve them best here: no password, no encryption, no waiting that they can be told to leave.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .programs import Programs, Running, await_value
+
+COLUMNS, ROWS = 160, 48
+FONT = "-misc-fixed-medium-r-semicondensed--13-120-75-75-c-60-iso10646-1"
+
+
+@dataclass(frozen=True)
+class Setup:
+    """``start`` gets the desk's display and the glass's. ``floor``: no viewer, the window flips on the glass."""
+
+    name: str
+    start: Callable[[Programs, str, str], None]
+    needs: tuple[str, ...] = ()
+    floor: bool = False
+
+    @property
+    def missing(self) -> list[str]:
+        return [program for program in self.needs if shutil.which(program) is None]
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A relay and an agent that serves a display, and what a console needs to reach it."""
+
+    url: str
+    token: str
+    token_file: Path
+    state: Path
+
+    def console(self) -> list[str]:
+        return [
+            sys.executable, "-m", "nexus_tui", "connect", DESK,
+            "--relay", self.url, "--token-file", str(self.token_file), "--state-dir", str(self.state),
+        ]  # fmt: skip
+
+
+DESK = "bench"
+
+
+def serve(programs: Programs, display: str) -> Desk:
+    relay = [sys.executable, "-m", "relay", "--state-dir", str(programs.folder / "relay")]
+    programs.run([*relay, "init"])
+    url = programs.start([*relay, "serve", "--listen", "127.0.0.1:0"]).said("listening on (.*)")
+    files: dict[str, Path] = {}
+    for role in ("agent", "operator"):
+        files[role] = programs.folder / f"{role}.token"
+        token = programs.run([*relay, "token", "--role", role, "--subject", DESK, "--desk", DESK])
+        files[role].touch(mode=0o600)
+        files[role].write_text(token)
+    agent = programs.start(
+        [
+            sys.executable, "-m", "nexus_agent", "run", "--relay", url, "--token-file", str(files["agent"]),
+            "--state-dir", str(programs.folder / "agent"), "--display", display,
+        ]
+    )  # fmt: skip
+    agent.said("(serving .*)")
+    return Desk(url, files["operator"].read_text().strip(), files["operator"], programs.folder / "console")
+
+
+def in_xterm(programs: Programs, glass: str, argv: list[str]) -> Running:
+    """Run a program in an xterm of 160×48 cells."""
+    geometry = f"{COLUMNS}x{ROWS}+0+0"
+    return programs.start(["xterm", "-u8", "-fn", FONT, "-geometry", geometry, "-e", *argv], display=glass)
+
+
+def mpv_raw(desk: str, size: str = "320x180", fps: int = 60) -> str:
+    """The shell line that shows a desk in a terminal: as few pixels as the terminal can use, not coded."""
+    width, height = size.split("x")
+    return (
+        f"ffmpeg {_grab(desk, fps)} -vf scale={width}:{height} -pix_fmt rgb24 -f rawvideo -flush_packets 1 - 2>/dev/null"
+        f" | mpv {_MPV} --demuxer=rawvideo --demuxer-rawvideo-w={width} --demuxer-rawvideo-h={height}"
+        f" --demuxer-rawvideo-mp-format=rgb24 --demuxer-rawvideo-fps={fps} -"
+    )
+
+
+def mpv_h264(desk: str, fps: int = 60) -> str:
+    """The same as it would travel over a network."""
+    return (
+        f"ffmpeg {_grab(desk, fps)} -vf scale=640:360 -pix_fmt yuv420p -c:v libx264 -preset ultrafast"
+        " -tune zerolatency -f mpegts -flush_packets 1 - 2>/dev/null"
+        f" | mpv {_MPV} --demuxer-lavf-format=mpegts -"
+    )
+
+
+def _grab(desk: str, fps: int) -> str:
+    return f"-loglevel error -f x11grab -draw_mouse 0 -framerate {fps} -video_size 1920x1080 -i {desk}"
+
+
+_MPV = "--vo=tct --really-quiet --no-config --profile=low-latency --untimed --no-audio --no-cache"
+
+
+def _nothing(programs: Programs, desk: str, glass: str) -> None:
+    """No viewer."""
+
+
+def _ours(programs: Programs, desk: str, glass: str) -> None:
+    in_xterm(programs, glass, serve(programs, desk).console())
+
+
+def _tigervnc(programs: Programs, desk: str, glass: str) -> None:
+    port = _free_port()
+    server = ["X0tigervnc", "-display", desk, "-rfbport", str(port), "-localhost", "-SecurityTypes", "None"]
+    _vnc_viewer(programs, programs.start(server), port, glass)
+
+
+def _x11vnc(programs: Programs, desk: str, glass: str) -> None:
+    port = _free_port()
+    options = ["-localhost", "-nopw", "-norc", "-shared", "-forever", "-quiet"]
+    _vnc_viewer(programs, programs.start(["x11vnc", "-display", desk, "-rfbport", str(port), *options]), port, glass)
+
+
+def _vnc_viewer(programs: Programs, server: Running, port: int, glass: str) -> None:
+    def listening() -> bool | None:
+        server.check()
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            return None
+        return True
+
+    await_value(listening, "the VNC server to listen")
+    viewer = ["xtigervncviewer", "-SecurityTypes", "None", "-Shared", "-RemoteResize=0", f"127.0.0.1::{port}"]
+    home = {"HOME": str(programs.folder)}  # it keeps a history there
+    programs.start(viewer, display=glass, environment=home)
+
+
+def _mpv_raw(programs: Programs, desk: str, glass: str) -> None:
+    in_xterm(programs, glass, ["sh", "-c", mpv_raw(desk)])
+
+
+def _mpv_h264(programs: Programs, desk: str, glass: str) -> None:
+    in_xterm(programs, glass, ["sh", "-c", mpv_h264(desk)])
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+OURS = Setup("nexus-tui in xterm", _ours, ("xterm",))
+TIGERVNC = Setup("TigerVNC, its own window", _tigervnc, ("X0tigervnc", "xtigervncviewer"))
+MPV = ("xterm", "ffmpeg", "mpv")
+SETUPS = (
+    Setup("floor: no viewer", _nothing, floor=True),
+    OURS,
+    TIGERVNC,
+    Setup("x11vnc, TigerVNC's window", _x11vnc, ("x11vnc", "xtigervncviewer")),
+    Setup("ffmpeg raw 320×180, mpv in xterm", _mpv_raw, MPV),
+    Setup("ffmpeg H.264 640×360, mpv in xterm", _mpv_h264, MPV),
+)

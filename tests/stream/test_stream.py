@@ -1,0 +1,215 @@
+"""The live picture, from the agent's stream to the console's receiver, over real WebRTC on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from aiortc import RTCConfiguration, RTCPeerConnection
+from aiortc.jitterbuffer import JitterFrame
+from aiortc.rtp import RtpPacket
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from nexus_agent.capture.grabber import Grabber
+from nexus_agent.stream.encoder import fit
+from nexus_agent.stream.stream import Stream
+from nexus_protocol.actions import Region
+from nexus_protocol.errors import ProtocolError
+from nexus_protocol.messages import StreamClock, Viewport
+from nexus_tui.core.stream import FrameBuffer, Picture, StreamReceiver, release_on_marker
+
+DEADLINE = 20
+RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+
+
+class Desk:
+    """A source of one colour, or of two side by side."""
+
+    size = (640, 400)
+
+    def __init__(self) -> None:
+        self.pixels = np.zeros((400, 640, 4), np.uint8)
+        self.grabs = 0
+
+    def paint(self, left: tuple[int, int, int], right: tuple[int, int, int] | None = None) -> None:
+        self.pixels[:, :320, :3] = left[::-1]
+        self.pixels[:, 320:, :3] = (right or left)[::-1]
+
+    def grab(self, region: Region | None = None) -> NDArray[np.uint8]:
+        self.grabs += 1
+        if region is None:
+            return self.pixels
+        rows, columns = slice(region.y, region.y + region.height), slice(region.x, region.x + region.width)
+        return np.ascontiguousarray(self.pixels[rows, columns])
+
+
+@dataclass
+class Live:
+    """A stream and its receiver, connected."""
+
+    desk: Desk
+    stream: Stream
+    receiver: StreamReceiver
+    clocks: list[StreamClock]
+    pictures: asyncio.Queue[Picture] = field(default_factory=asyncio.Queue)
+
+    async def until(self, left: tuple[int, int, int], right: tuple[int, int, int] | None = None) -> Picture:
+        """The next picture whose halves show these colours."""
+        async with asyncio.timeout(DEADLINE):
+            while True:
+                picture = await self.pictures.get()
+                height, width = picture.pixels.shape[:2]
+                if near(picture.pixels[height // 2, width // 4], left) and near(
+                    picture.pixels[height // 2, 3 * width // 4], right or left
+                ):
+                    return picture
+
+
+def near(pixel: NDArray[np.uint8], colour: tuple[int, int, int]) -> bool:
+    return bool(np.abs(pixel.astype(int) - colour).max() < 40)
+
+
+@pytest.fixture
+async def live() -> AsyncIterator[Live]:
+    desk, grabber, clocks = Desk(), Grabber(), list[StreamClock]()
+    desk.paint(RED)
+    pictures: asyncio.Queue[Picture] = asyncio.Queue()
+    stream = Stream(desk, grabber, clocks.append)
+    stream.set_viewport(Viewport(width=320, height=200))
+    receiver = StreamReceiver(pictures.put_nowait, lambda: None)
+    receiver.set_size(64, 40)
+    await receiver.accept(await stream.answer(await receiver.offer()))
+    yield Live(desk, stream, receiver, clocks, pictures)
+    await receiver.close()
+    await stream.close()
+    grabber.close()
+
+
+async def test_the_last_change_is_shown_with_nothing_after_it(live: Live) -> None:
+    """aiortc's own jitter buffer would hold the last frame back for ever."""
+    await live.until(RED)
+    for colour in (GREEN, BLUE, RED):
+        live.desk.paint(colour)
+        live.stream.changed()
+        picture = await live.until(colour)
+        assert picture.pixels.shape == (40, 64, 3)
+
+
+async def test_a_still_desk_is_not_looked_at(live: Live) -> None:
+    """After the settle frames nothing is captured until something changes."""
+    await live.until(RED)
+    track = live.stream._track
+    assert track is not None
+    async with asyncio.timeout(DEADLINE):
+        while track._pacer.due() is not None:
+            await live.pictures.get()
+    before = live.desk.grabs
+    live.desk.paint(GREEN)  # nobody is told
+    await asyncio.sleep(0.3)  # the absence of something has no event to wait for
+    assert live.desk.grabs == before
+
+
+async def test_the_viewport_chooses_what_is_streamed(live: Live) -> None:
+    """A region of the desk fills the picture; without one the whole desk does."""
+    live.desk.paint(GREEN, BLUE)
+    live.stream.changed()
+    await live.until(GREEN, BLUE)
+    live.stream.set_viewport(Viewport(width=320, height=200, region=Region(x=320, y=0, width=320, height=200)))
+    await live.until(BLUE)
+    live.stream.set_viewport(Viewport(width=64, height=40, region=Region(x=0, y=0, width=100, height=60_000)))
+    await live.until(GREEN)
+
+
+async def test_the_age_of_a_picture_can_be_told(live: Live) -> None:
+    """The agent says once which RTP time was captured when."""
+    await live.until(RED)
+    live.desk.paint(GREEN)
+    live.stream.changed()
+    picture = await live.until(GREEN)
+    (clock,) = live.clocks
+    assert 0 <= (picture.rtp - clock.rtp) % 2**32 < 90_000 * DEADLINE
+
+
+async def test_a_second_offer_starts_the_stream_again(live: Live) -> None:
+    """After its path was lost, a console comes back with a new connection."""
+    await live.until(RED)
+    again = StreamReceiver(live.pictures.put_nowait, lambda: None)
+    await live.receiver.close()
+    await again.accept(await live.stream.answer(await again.offer()))
+    live.desk.paint(BLUE)
+    live.stream.changed()
+    await live.until(BLUE)
+    await again.close()
+
+
+@pytest.mark.parametrize("offer", ["", "nonsense", "v=0\r\n", "v=0\r\nm=video 1 X 0\r\n"])
+async def test_an_offer_that_is_none_is_refused_in_one_sentence(offer: str) -> None:
+    """Whatever a console sends, the agent answers and lives."""
+    grabber = Grabber()
+    stream = Stream(Desk(), grabber, lambda clock: None)
+    with pytest.raises(ProtocolError):
+        await stream.answer(offer)
+    await stream.close()
+    grabber.close()
+
+
+async def test_aiortc_still_keeps_its_jitter_buffer_where_we_replace_it() -> None:
+    """Fails when an upgrade of aiortc moves it."""
+    connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    receiver = connection.addTransceiver("video", direction="recvonly").receiver
+    buffer = release_on_marker(receiver, lambda frame: None)
+    assert receiver._RTCRtpReceiver__jitter_buffer is buffer  # type: ignore[attr-defined]
+    sender = connection.addTransceiver("video", direction="sendonly").sender
+    assert hasattr(sender, "_RTCRtpSender__rtp_timestamp")
+    assert hasattr(sender, "_send_keyframe")
+    await connection.close()
+
+
+def packets(frames: list[int]) -> list[RtpPacket]:
+    """RTP packets of frames with these many packets each; the data of each is its frame's number."""
+    made: list[RtpPacket] = []
+    for number, count in enumerate(frames):
+        for index in range(count):
+            packet = RtpPacket(sequence_number=(65_530 + len(made)) % 65_536, timestamp=number)
+            packet.marker = int(index == count - 1)
+            packet._data = bytes([number])  # type: ignore[attr-defined]
+            made.append(packet)
+    return made
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=12), st.randoms(use_true_random=False))
+def test_frames_come_out_whole_and_in_order_however_their_packets_arrive(frames: list[int], random: object) -> None:
+    """Each frame once, as soon as it and all before it are there, across the wrap of sequence numbers."""
+    made = packets(frames)
+    first, rest = made[0], made[1:]
+    random.shuffle(rest)  # type: ignore[attr-defined]
+    released: list[JitterFrame] = []
+    buffer = FrameBuffer(released.append)
+    for packet in [first, *rest]:
+        assert buffer.add(packet) == (False, None)
+    assert [(frame.timestamp, frame.data) for frame in released] == [
+        (number, bytes([number]) * count) for number, count in enumerate(frames)
+    ]
+
+
+def test_a_damaged_picture_asks_for_a_keyframe_once() -> None:
+    """With the next packet that arrives."""
+    buffer = FrameBuffer(lambda frame: None)
+    buffer.broken = True
+    first, second = packets([1, 1])
+    assert buffer.add(first)[0] is True
+    assert buffer.add(second)[0] is False
+
+
+@given(st.integers(1, 8000), st.integers(1, 8000), st.integers(2, 4000), st.integers(2, 4000))
+def test_a_picture_fits_its_box_and_is_even_and_never_enlarged(w: int, h: int, box_w: int, box_h: int) -> None:
+    """What the encoder is given, for any desk and any terminal."""
+    width, height = fit((w, h), (box_w, box_h))
+    assert 2 <= width <= max(2, min(w, box_w) + 1)
+    assert 2 <= height <= max(2, min(h, box_h) + 1)
+    assert width % 2 == height % 2 == 0
