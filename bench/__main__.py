@@ -9,7 +9,9 @@ from . import glass, report, setups
 flips_option = click.option("--flips", default=200, show_default=True, help="Changes to measure in each setup.")
 rounds_option = click.option("--rounds", default=4, show_default=True, help="Rounds in which the setups take turns.")
 seed_option = click.option("--seed", default=1, show_default=True, help="Of the order and the times of the flips.")
-only_option = click.option("--only", multiple=True, metavar="WORD", help="Only setups whose name holds it (repeatable).")
+only_option = click.option(
+    "--only", multiple=True, metavar="WORD", help="Only setups whose name holds it (repeatable)."
+)
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from .programs import Failed, Programs, await_value
-from .screens import FlipWindow, Glass, connected, start_screen
+from .screens import SCREEN, FlipWindow, Glass, connected, start_screen
 from .setups import Setup
 
 POLL = 0.0005
@@ -27,6 +27,10 @@ LOST = 2.0
 WARM_UP = 8
 CONTRAST = 120
 """How far (of 255) black and white must lie apart on the glass."""
+SMALLEST = 400
+"""Pixels of the glass that must show the window; fewer may be figures that change in some status line."""
+SETTLE = 0.4
+"""Seconds until every viewer shows a flip, while the place is looked for."""
 
 Latencies = list[float]
 """Milliseconds; infinite where a flip was not seen."""
@@ -69,27 +73,38 @@ def one_round(setup: Setup, flips: int, chance: random.Random) -> Latencies:
 
 
 def find(window: FlipWindow, glass: Glass) -> tuple[int, int]:
-    """The place on the glass that shows the middle of the window, once a viewer shows it."""
+    """A place on the glass that shows the window, once a viewer shows it."""
 
     def look() -> tuple[int, int] | None:
-        pictures = []
-        for _ in range(2):
+        # Twice each way: a window that opens, light and then dark, is not yet the desk.
+        black, white = np.zeros(SCREEN[::-1], np.uint8), np.full(SCREEN[::-1], 255, np.uint8)
+        for _ in range(4):
             window.flip()
-            time.sleep(0.4)
-            pictures.append(glass.picture().astype(np.int16) * (1 if window.white else -1))
-        rows, columns = np.nonzero(sum(pictures) > CONTRAST)
-        # Fewer are a figure in some status line.
-        if rows.size < 400:
+            time.sleep(SETTLE)
+            if window.white:
+                white = np.minimum(white, glass.picture())
+            else:
+                black = np.maximum(black, glass.picture())
+        rows, columns = np.nonzero(white > black + np.minimum(CONTRAST, 255 - black))
+        if rows.size < SMALLEST:
             return None
-        return int(np.median(columns)), int(np.median(rows))
+        # A quarter in: the middle of the glass is where its pointer is drawn.
+        return int(np.percentile(columns, 25)), int(np.percentile(rows, 25))
 
     return await_value(look, "the viewer to show the desk")
 
 
 def _latency(window: FlipWindow, glass: Glass, place: tuple[int, int]) -> float:
+    # A flip that came late must not be taken for the next one, which brings back the colour on show.
+    await_value(lambda: shows(window, glass, place) or None, "the viewer to show the last flip", LOST)
     started = window.flip()
-    while (glass.brightness(*place) > 127) is not window.white:
+    while not shows(window, glass, place):
         if time.perf_counter() - started > LOST:
             return float("inf")
         time.sleep(POLL)
     return 1000 * (time.perf_counter() - started)
+
+
+def shows(window: FlipWindow, glass: Glass, place: tuple[int, int]) -> bool:
+    """Whether the glass shows the colour that the window has now."""
+    return (glass.brightness(*place) > 127) is window.white

@@ -77,7 +77,7 @@ def in_xterm(programs: Programs, glass: str, argv: list[str]) -> Running:
     return programs.start(["xterm", "-u8", "-fn", FONT, "-geometry", geometry, "-e", *argv], display=glass)
 
 
-def mpv_raw(desk: str, size: str = "320x180", fps: int = 60) -> str:
+def mpv_raw(desk: str, size: str = "320x180", fps: int = 30) -> str:
     """The shell line that shows a desk in a terminal: as few pixels as the terminal can use, not coded."""
     width, height = size.split("x")
     return (
@@ -87,7 +87,7 @@ def mpv_raw(desk: str, size: str = "320x180", fps: int = 60) -> str:
     )
 
 
-def mpv_h264(desk: str, fps: int = 60) -> str:
+def mpv_h264(desk: str, fps: int = 30) -> str:
     """The same as it would travel over a network."""
     return (
         f"ffmpeg {_grab(desk, fps)} -vf scale=640:360 -pix_fmt yuv420p -c:v libx264 -preset ultrafast"

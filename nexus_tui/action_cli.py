@@ -26,18 +26,19 @@ from nexus_protocol.actions import (
     Scroll,
     Type,
 )
+from nexus_protocol.commandline import Program, complain
 from nexus_protocol.errors import NexusError, UsageError
 from nexus_protocol.keys import parse_chord
 from nexus_protocol.messages import Result
 from nexus_protocol.vocabulary import ActionState, Button
 
-from .commandline import Settings, dials
+from .commandline import PROGRAM, Settings, dials
 from .scripting import EXIT_STATUS, as_json, perform
 
 BUTTON = click.Choice([button.value for button in Button])
 
 
-@click.group()
+@click.group(cls=Program)
 @click.argument("desk")
 @click.pass_context
 def action(ctx: click.Context, desk: str) -> None:
@@ -65,9 +66,9 @@ def _acts(function: Callable[..., Action]) -> Callable[..., None]:
                 result = msgspec.structs.replace(result, data=b"")
             click.echo(as_json(wanted, result))
         elif result.state is not ActionState.DONE:
-            click.echo(f"nexus-tui: {result.state}: {result.message}", err=True)
+            complain(PROGRAM, f"{result.state}: {result.message}")
         elif result.exit_code:
-            click.echo(f"nexus-tui: {result.message}", err=True)
+            complain(PROGRAM, result.message)
         raise SystemExit(1 if result.exit_code else EXIT_STATUS[result.state])
 
     wrapped.__doc__, wrapped.__name__ = function.__doc__, function.__name__

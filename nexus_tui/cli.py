@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from typing import NoReturn
 
 import click
 
+from nexus_protocol.commandline import Program, begin
+
 from .action_cli import action
-from .commandline import Program, Settings, configure_logging, dials
+from .commandline import PROGRAM, Settings, dials
 
 
-@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(PROGRAM, cls=Program)
 @click.version_option(package_name="nexus-tui")
-def main() -> None:
+def cli() -> None:
     """A live remote desktop in your terminal."""
 
 
-@main.command()
+@cli.command()
 @click.argument("desk", required=False)
 @click.option("--view-only", is_flag=True, help="Send nothing to the desk.")
 @dials
@@ -27,7 +30,7 @@ def connect(settings: Settings, desk: str | None, view_only: bool) -> None:
     asyncio.run(run_console(settings, desk or settings.desk, view_only=view_only))
 
 
-@main.command()
+@cli.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @dials
 def desks(settings: Settings, as_json: bool) -> None:
@@ -37,18 +40,20 @@ def desks(settings: Settings, as_json: bool) -> None:
     asyncio.run(list_desks(settings, as_json=as_json))
 
 
-@main.command()
+@cli.command()
 @click.option("--size", default="1280x800", show_default=True, help="Of the private desktop.")
 @click.option("--synthetic", is_flag=True, help="A drawn desktop, without an X server.")
 def demo(size: str, synthetic: bool) -> None:
     """Everything on this machine: a relay, an agent on a private desktop, and the console on it."""
-    configure_logging(False)
+    begin(PROGRAM)
     from .demo import run_demo
 
     raise SystemExit(asyncio.run(run_demo(size=size, synthetic=synthetic)))
 
 
-main.add_command(action)
+cli.add_command(action)
 
-if __name__ == "__main__":
-    main()
+
+def main() -> NoReturn:
+    """The console script."""
+    cli.run()

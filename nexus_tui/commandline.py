@@ -1,22 +1,20 @@
-"""What every command of nexus-tui shares: its settings, its logging, its loop, and how an error ends it."""
+"""What the commands of nexus-tui share that dial a relay: where to, as whom, and the settings file."""
 
 from __future__ import annotations
 
-import asyncio
 import functools
-import logging
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
-import structlog
 
-from nexus_protocol.errors import NexusError, UsageError
-from nexus_protocol.settings import read_toml, relay_token, relay_url, state_dir, unknown_key
+from nexus_protocol.commandline import begin
+from nexus_protocol.errors import UsageError
+from nexus_protocol.settings import read_toml, relay_token, relay_url, unknown_key
 
+PROGRAM = "nexus-tui"
 SETTINGS = frozenset({"relay", "desk", "keys"})
 
 
@@ -32,9 +30,8 @@ class Settings:
     notes: tuple[str, ...]
 
 
-def _settings(state: str | None, relay: str | None, token_file: str | None) -> Settings:
+def _settings(folder: Path, relay: str | None, token_file: str | None) -> Settings:
     """Raises UsageError; a typo in the file is only noted, for it must not keep anyone from their desk."""
-    folder = state_dir("nexus-tui", state)
     path = folder / "nexus-tui.toml"
     notes = []
     try:
@@ -52,26 +49,9 @@ def _settings(state: str | None, relay: str | None, token_file: str | None) -> S
     )  # fmt: skip
 
 
-class Program(click.Group):
-    """A group whose commands end every error as one or two lines on standard error and the right exit status."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except NexusError as error:
-            click.echo(f"nexus-tui: {error}", err=True)
-            ctx.exit(error.exit_status)
-        except (KeyboardInterrupt, asyncio.CancelledError):
-            ctx.exit(130)
-        except BrokenPipeError:
-            ctx.exit(1)
-
-
 _OPTIONS = (
-    click.option("--state-dir", "state", metavar="DIR", help="Keep settings and token here."),
     click.option("--relay", metavar="URL", help="The relay's address (else NEXUS_RELAY, else the settings)."),
     click.option("--token-file", metavar="FILE", help="The relay token (else NEXUS_TOKEN, else DIR/token)."),
-    click.option("-v", "--verbose", is_flag=True, help="Write a log to standard error."),
 )
 
 
@@ -79,17 +59,9 @@ def dials(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options of all commands that dial the relay; it receives them as ``settings``."""
 
     @functools.wraps(function)
-    def wrapped(*, state: str | None, relay: str | None, token_file: str | None, verbose: bool, **rest: Any) -> Any:
-        configure_logging(verbose)
-        return function(settings=_settings(state, relay, token_file), **rest)
+    def wrapped(*arguments: Any, relay: str | None, token_file: str | None, **rest: Any) -> Any:
+        return function(*arguments, settings=_settings(begin(PROGRAM), relay, token_file), **rest)
 
     for option in reversed(_OPTIONS):
         wrapped = option(wrapped)
     return wrapped
-
-
-def configure_logging(verbose: bool) -> None:
-    """Libraries stay silent, and nothing of them reaches the terminal, unless asked for."""
-    level = logging.INFO if verbose else logging.CRITICAL
-    logging.basicConfig(level=level, stream=sys.stderr, format="%(name)s: %(message)s")
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(level))

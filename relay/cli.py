@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import re
 import signal
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from typing import NoReturn
 
 import click
 
-from nexus_protocol import settings
-from nexus_protocol.errors import NexusError, UsageError
+from nexus_protocol.commandline import Program, begin, folder
+from nexus_protocol.errors import UsageError
 from nexus_protocol.vocabulary import Role
 
 from . import tokens
@@ -41,32 +38,16 @@ def _seconds(_context: click.Context, _option: click.Parameter, value: str) -> i
     return int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
 
 
-@dataclass(frozen=True)
-class _Common:
-    """The options before the command. The folder is made when a command asks for it, so --help makes none."""
-
-    state_dir: str | None
-    verbose: int
-
-    def folder(self) -> Path:
-        return settings.state_dir(PROGRAM, self.state_dir)
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--state-dir", metavar="DIR", help="Folder for the key (else NEXUS_STATE_DIR, else the XDG folder).")
-@click.option("-v", "--verbose", count=True, help="Log to standard error what happens; twice for more.")
-@click.pass_context
-def cli(context: click.Context, state_dir: str | None, verbose: int) -> None:
+@click.group(PROGRAM, cls=Program)
+def cli() -> None:
     """The switchboard that agents and operators dial. It sees who is there, and never what they say."""
-    context.obj = _Common(state_dir, verbose)
 
 
 @cli.command()
 @click.option("--if-missing", is_flag=True, help="Do nothing when there is a key already.")
-@click.pass_obj
-def init(common: _Common, if_missing: bool) -> None:
+def init(if_missing: bool) -> None:
     """Make the key that signs tokens."""
-    state = common.folder()
+    state = folder(PROGRAM)
     if if_missing and tokens.key_path(state).exists():
         return
     click.echo(f"made {tokens.make_key(state)}; next: nexus-relay serve, and nexus-relay token for each peer")
@@ -77,11 +58,9 @@ def init(common: _Common, if_missing: bool) -> None:
     "--listen", metavar="HOST:PORT", callback=_address, default=DEFAULT_LISTEN, show_default=True,
     help="Where; port 0 takes a free one.",
 )  # fmt: skip
-@click.pass_obj
-def serve(common: _Common, listen: tuple[str, int]) -> None:
+def serve(listen: tuple[str, int]) -> None:
     """Serve until SIGTERM or Ctrl+C."""
-    key = tokens.load_key(common.folder())
-    _log_to_stderr([logging.WARNING, logging.INFO, logging.DEBUG][min(common.verbose, 2)])
+    key = tokens.load_key(begin(PROGRAM))
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(key, *listen))
 
@@ -93,12 +72,11 @@ def serve(common: _Common, listen: tuple[str, int]) -> None:
 @click.option(
     "--ttl", metavar="TIME", callback=_seconds, default="24h", show_default=True, help="How long it is valid."
 )
-@click.pass_obj
-def token(common: _Common, role: str, subject: str, desks: tuple[str, ...], ttl: int) -> None:
+def token(role: str, subject: str, desks: tuple[str, ...], ttl: int) -> None:
     """Print a token, alone on standard output."""
     if not desks and role == Role.AGENT:
         raise UsageError("an agent's token names its desk: --desk NAME")
-    click.echo(tokens.mint(tokens.load_key(common.folder()), Role(role), subject, desks or (ALL_DESKS,), ttl=ttl))
+    click.echo(tokens.mint(tokens.load_key(folder(PROGRAM)), Role(role), subject, desks or (ALL_DESKS,), ttl=ttl))
 
 
 async def _serve(key: bytes, host: str, port: int) -> None:
@@ -125,39 +103,6 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return None
 
 
-def _log_to_stderr(level: int) -> None:
-    import structlog
-
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Run, and exit with the status that DESIGN gives to what happened."""
-    try:
-        status = cli.main(arguments, prog_name=PROGRAM, standalone_mode=False)
-    except NexusError as error:
-        status = _complain(str(error), error.exit_status)
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        status = error.exit_code
-    except click.ClickException as error:
-        command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else PROGRAM
-        status = _complain(f"{error.format_message()} (see: {command} --help)", error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        status = 130
-    except OSError as error:
-        status = _complain(f"{error.strerror or error}", 1)
-    sys.exit(status if isinstance(status, int) else 0)
-
-
-def _complain(message: str, status: int) -> int:
-    click.echo(f"{PROGRAM}: {' '.join(message.split())}", err=True)
-    return status
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """The console script."""
+    cli.run(arguments)

@@ -1,12 +1,15 @@
-"""What holds for every test: with CI=true nothing may be skipped, and generated examples are the same each run."""
+"""What holds for every test: with CI=true nothing may be skipped, generated examples are the same each run, and a
+command line that a test runs in its own process leaves no logging behind."""
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import TypeVar
 
 import pytest
+import structlog
 from hypothesis import settings
 
 IN_CI = os.environ.get("CI") == "true"
@@ -35,3 +38,16 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     return _refuse_skip((yield))
+
+
+@pytest.fixture(autouse=True)
+def _own_logging() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    levels = {name: logging.getLogger(name).level for name in ("aioice", "aiortc", "websockets", "asyncio")}
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for name, before in levels.items():
+        logging.getLogger(name).setLevel(before)
+    structlog.reset_defaults()

@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from nexus_agent.xserver import XServer, damage, xproto
 from nexus_protocol.actions import Region
 from nexus_protocol.errors import NexusError
 
 from . import DeskLost, Pixels, Watched
 from .polling import Poller
 from .screen import Screen
-from .xserver import XServer, damage, xproto
 
 NO_REGION = 0
 

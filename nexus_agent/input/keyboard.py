@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import NamedTuple
 
-from nexus_agent.capture.xserver import XServer, xkb, xproto
+from nexus_agent.xserver import XServer, xkb, xproto
 from nexus_protocol.errors import NexusError
 
 from .spare_keys import SpareKeys

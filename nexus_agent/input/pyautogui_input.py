@@ -7,7 +7,6 @@ is `release_all`, and a fail-safe that raises in the middle of a chord would lea
 
 from __future__ import annotations
 
-import importlib
 import sys
 import threading
 from typing import Any
@@ -31,7 +30,7 @@ else:
 def load() -> Any:
     """PyAutoGUI, ready to be used. Raises NexusError with the reason why it is not."""
     try:
-        pyautogui: Any = importlib.import_module("pyautogui")
+        import pyautogui
     # Its import runs code of four packages that look for displays and permissions, each failing in its own way.
     except (Exception, SystemExit) as error:  # noqa: BLE001
         reason = str(error).strip().splitlines()

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from nexus_agent.capture.xserver import XServer, xkb, xproto, xtest
+from nexus_agent.xserver import XServer, xkb, xproto, xtest
 from nexus_protocol.errors import NexusError
 from nexus_protocol.keys import Chord
 from nexus_protocol.vocabulary import Button

@@ -48,9 +48,7 @@ class Encoder:
         self._size = (0, 0)
         self._last_pts = -1
 
-    def encode(
-        self, pixels: NDArray[np.uint8], box: tuple[int, int], pts: int, keyframe: bool
-    ) -> Packet[Any] | None:
+    def encode(self, pixels: NDArray[np.uint8], box: tuple[int, int], pts: int, keyframe: bool) -> Packet[Any] | None:
         """One frame of BGRA ``pixels`` (height, width, 4) scaled into ``box``; None when the encoder drops it.
 
         ``pts`` is in units of 1/90000 s.

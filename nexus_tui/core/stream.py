@@ -142,7 +142,9 @@ class Decoder:
 
 def _pixels(frame: VideoFrame, scaler: VideoReformatter, size: tuple[int, int] | None) -> NDArray[np.uint8]:
     width, height = size or (frame.width, frame.height)
-    rgb = scaler.reformat(frame, width, height, format="rgb24", interpolation=Interpolation.AREA)
+    # In two steps: scaled in one, libswscale's chroma lands half a sample to the right of the luma.
+    rgb = scaler.reformat(frame, format="rgb24")
+    rgb = scaler.reformat(rgb, width, height, interpolation=Interpolation.AREA)
     return np.asarray(rgb.to_ndarray(), np.uint8)
 
 

@@ -7,7 +7,6 @@ here to the session. Keys, footer, palette and help all come from core.commands.
 from __future__ import annotations
 
 import asyncio
-import os
 import shlex
 import time
 from collections import deque
@@ -33,8 +32,8 @@ from nexus_tui.core.commands import BY_ID, COMMANDS, EVERYWHERE, Mode, show_key
 
 from ..core.keys import action_for_key
 from ..core.model import ActionLog
-from ..core.pointer import Gestures
 from ..core.observer import SessionState
+from ..core.pointer import Gestures
 from ..core.session import Session
 from ..core.stream import Picture
 from ..core.text import visible, visible_lines
@@ -209,9 +208,9 @@ class MainScreen(Screen[None]):
         result = await self._perform(Screenshot())
         if result is None:
             return
-        path = os.path.abspath(time.strftime(f"{self._session.desk}-%Y%m%d-%H%M%S.png"))
+        path = Path.cwd() / time.strftime(f"{self._session.desk}-%Y%m%d-%H%M%S.png")
         try:
-            await asyncio.to_thread(Path(path).write_bytes, result.data)
+            await asyncio.to_thread(path.write_bytes, result.data)
         except OSError as error:
             self._say(f"cannot write {path}: {error.strerror}", "error")
         else:

@@ -83,9 +83,7 @@ class Console:
         return await self.result(id)
 
     def decide(self, opened: RequestOpened, approve: bool, reason: str = "") -> None:
-        self.link.send(
-            Decide(request=opened.request, payload_hash=opened.payload_hash, approve=approve, reason=reason)
-        )
+        self.link.send(Decide(request=opened.request, payload_hash=opened.payload_hash, approve=approve, reason=reason))
 
 
 class NoStream:

@@ -130,7 +130,10 @@ def test_timeout_is_a_time(policy_file: Write, text: str, seconds: float) -> Non
         ('[viewer]\nview = "alow"', "line 2: unknown effect 'alow'; did you mean 'allow'?"),
         ('[viewer]\nclick = "ask"', "line 2: a viewer only watches"),
         ('[defaults]\nview = "ask"', "line 2: view is allowed or denied"),
-        (GIT + '\n[[rule]]\npermission = "type"\nefect = "ask"', "line 10: unknown key 'efect'; did you mean 'effect'?"),
+        (
+            GIT + '\n[[rule]]\npermission = "type"\nefect = "ask"',
+            "line 10: unknown key 'efect'; did you mean 'effect'?",
+        ),
         (GIT + '\n[[rule]]\npermission = "type"', "line 8: rule 2 has no effect"),
         ('[[rule]]\npermission = "click"\nmatch = "x"\neffect = "ask"', "line 3: click has no text to match"),
         ('[[rule]]\npermission = "type"\neffect = 1', "line 3: effect is text in quotes, not 1"),

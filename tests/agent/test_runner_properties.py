@@ -23,9 +23,7 @@ from nexus_protocol.vocabulary import ActionState, Effect, Permission, Role
 
 TIMEOUT = 60.0
 POLICY = Policy(
-    rules=tuple(
-        Rule(number, Permission.TYPE, effect, who=effect.value) for number, effect in enumerate(Effect, 1)
-    ),
+    rules=tuple(Rule(number, Permission.TYPE, effect, who=effect.value) for number, effect in enumerate(Effect, 1)),
     timeout=TIMEOUT,
 )
 
@@ -116,9 +114,7 @@ class Decisions(RuleBasedStateMachine):
         self.expected_results[id] += int(asked.state.ended)
         self.step(lambda: self.runner.submit(asked.session, id, Type(text=f"<{id}>")))
 
-    @rule(
-        data=st.data(), approve=st.booleans(), role=st.sampled_from([*Role]), shown=st.booleans()
-    )
+    @rule(data=st.data(), approve=st.booleans(), role=st.sampled_from([*Role]), shown=st.booleans())
     def decide(self, data: st.DataObject, approve: bool, role: Role, shown: bool) -> None:
         if not self.open:
             return
@@ -126,9 +122,7 @@ class Decisions(RuleBasedStateMachine):
         assert isinstance(opened.action, Type)
         id = opened.action.text.strip("<>")
         asked = self.model[id]
-        stands = (
-            role is Role.OPERATOR and shown and asked.state is ActionState.WAITING and asked.deadline > self.now
-        )
+        stands = role is Role.OPERATOR and shown and asked.state is ActionState.WAITING and asked.deadline > self.now
         if stands:
             asked.state = ActionState.DONE if approve else ActionState.DENIED
             self.expected_results[id] += 1

@@ -150,9 +150,9 @@ class Terminal:
             self._over = True
             self._changed.notify_all()
 
-    def wait(self, condition: Callable[[Screen], T | None | bool], what: str) -> T:
+    def wait(self, condition: Callable[[Screen], T | bool | None], what: str) -> T:
         """Wait until the screen fulfils a condition; ``what`` names it. Returns what the condition did."""
-        value: T | None | bool = None
+        value: T | bool | None = None
 
         def fulfilled() -> bool:
             nonlocal value

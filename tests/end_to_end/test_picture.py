@@ -23,10 +23,15 @@ def paint_quarters(canvas: Canvas) -> None:
         canvas.paint(colour, number % 2 * width, number // 2 * height, width, height)
 
 
+def has_desk_shape(box: Box) -> bool:
+    """Whether the desk's aspect ratio is kept, to the nearest cell; a cell is twice as high as it is wide."""
+    return abs(box.columns / (2 * box.rows) - DESK[0] / DESK[1]) < 1 / box.rows
+
+
 def quarters_at(screen: Screen) -> Box | None:
     """Where the picture lies, when each half cell of it shows its quarter's colour; the seams may be blends."""
     box = screen.area_of(QUARTERS)
-    if box is None:
+    if box is None or not has_desk_shape(box):
         return None
     for row in range(box.top, box.bottom):
         for column in range(box.left, box.right):
@@ -55,7 +60,7 @@ def test_a_colour_on_the_desk_appears_at_the_right_cells(console: Terminal, canv
     box = wait_quarters(console)
     pane_columns, pane_rows = 120 - SIDE_PANES, 36 - 2
     assert box.columns == pane_columns
-    assert abs(box.columns / (2 * box.rows) - DESK[0] / DESK[1]) < 1 / box.rows
+    assert has_desk_shape(box)
     assert box.left == 0
     assert abs((box.top - 1) - (1 + pane_rows - box.bottom)) <= 1, "it is in the middle of its pane"
 
@@ -104,6 +109,6 @@ def test_the_picture_follows_the_terminals_size(console: Terminal, canvas: Canva
         lambda screen: (box := quarters_at(screen)) is not None and box.columns == 160 - SIDE_PANES and box,
         "a picture as wide as the larger pane",
     )
-    assert abs(wide.columns / (2 * wide.rows) - DESK[0] / DESK[1]) < 1 / wide.rows
+    assert has_desk_shape(wide)
     console.resize(120, 36)
     console.wait(lambda screen: quarters_at(screen) == before, "the picture as it was")

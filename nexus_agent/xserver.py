@@ -6,23 +6,20 @@ Extensions' requests are made by `capture.x11` and `input.xtest` through the obj
 
 from __future__ import annotations
 
-import importlib
 import logging
 import threading
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
+import xcffib
+from xcffib import damage, xkb, xproto, xtest
+
 from nexus_protocol.errors import NexusError, Unreachable
 
-from . import DeskLost
+from .capture import DeskLost
 
-# xcffib is generated code without annotations: to the type checker all of it is Any.
-_xcffib: Any = importlib.import_module("xcffib")
-xproto: Any = importlib.import_module("xcffib.xproto")
-damage: Any = importlib.import_module("xcffib.damage")
-xkb: Any = importlib.import_module("xcffib.xkb")
-xtest: Any = importlib.import_module("xcffib.xtest")
+__all__ = ["XServer", "damage", "xkb", "xproto", "xtest"]
 
 _log = logging.getLogger(__name__)
 
@@ -39,8 +36,8 @@ class XServer:
         self.display = display
         self._lock = threading.RLock()
         try:
-            self._connection: Any = _xcffib.connect(display)
-        except _xcffib.XcffibException:
+            self._connection: Any = xcffib.connect(display)
+        except xcffib.XcffibException:
             raise Unreachable(f"cannot connect to the X server of {display}") from None
         self.core: Any = self._connection.core
         self.setup: Any = self._connection.setup
@@ -59,9 +56,9 @@ class XServer:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._lock.release()
-        if isinstance(error, _xcffib.ConnectionException):
+        if isinstance(error, xcffib.ConnectionException):
             raise self.gone() from None
-        if isinstance(error, _xcffib.XcffibException):
+        if isinstance(error, xcffib.XcffibException):
             raise NexusError(f"the X server of {self.display} refused a request: {type(error).__name__}") from None
 
     def gone(self) -> DeskLost:
@@ -98,9 +95,9 @@ class XServer:
         while True:
             try:
                 event = self._connection.poll_for_event()
-            except _xcffib.ConnectionException:
+            except xcffib.ConnectionException:
                 raise
-            except _xcffib.XcffibException as error:
+            except xcffib.XcffibException as error:
                 _log.debug("X server of %s: %r", self.display, error)
                 continue
             if event is None:
