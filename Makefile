@@ -30,7 +30,8 @@ format: env ## rewrite the code in the one format, and fix what can be fixed saf
 	@$(BIN)/ruff check --quiet --fix-only
 	@$(BIN)/ruff format --quiet
 
-bench: env system ## measure, against other programs in the same run
+bench: env ## measure, against other programs in the same run
+	@scripts/system system-packages bench-packages
 	@$(BIN)/python -m bench $(ARGS)
 
 env: .venv/.installed ## .venv, from the lock files

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from . import glass, report, setups
+from . import glass, report, setups, stages, traffic
+from .programs import Failed
 
 flips_option = click.option("--flips", default=200, show_default=True, help="Changes to measure in each setup.")
 rounds_option = click.option("--rounds", default=4, show_default=True, help="Rounds in which the setups take turns.")
@@ -50,15 +51,51 @@ def glass_table(chosen: list[setups.Setup], latencies: dict[str, list[float]], p
             f"{middles[name] / middles[base.name]:.2f}" if base.name in middles else "-"
             for base in (setups.OURS, setups.TIGERVNC)
         ]
-        spread = [f"{report.percentile(figures, share):.1f}" for share in (50, 95, 100)]
-        rows.append((name, str(len(figures)), *spread, *ratios))
+        rows.append((name, str(len(figures)), *spread(figures), *ratios))
     return report.table(head, rows)
+
+
+def spread(figures: list[float]) -> list[str]:
+    return [f"{report.percentile(figures, share):.1f}" for share in (50, 95, 100)]
+
+
+@main.command("stages")
+@flips_option
+@seed_option
+def stages_alone(flips: int, seed: int) -> None:
+    """Our stream alone: screen change to the decoded picture in the console, without a terminal."""
+    try:
+        figures = stages.measure(flips, seed)
+    except Failed as error:
+        print(f"our stream, without a terminal: {error}")
+        return
+    rows = [(stage, str(len(figures[stage])), *spread(figures[stage])) for stage in stages.STAGES]
+    print(report.table(("our stream, without a terminal", "n", "p50 ms", "p95 ms", "max ms"), rows))
+
+
+@main.command("bytes")
+@click.option("--changes", default=30, show_default=True, help="Flips and letters to measure with each program.")
+def bytes_sent(changes: int) -> None:
+    """What the terminal is sent for a change, and while nothing changes."""
+    rows = []
+    for name in traffic.PROGRAMS:
+        try:
+            idle, *counted = traffic.measure(name, changes)
+        except Failed as error:
+            rows.append([f"{name}: {error}", "", "", ""])
+            continue
+        rows.append([name, f"{idle:,.0f}", *(f"{report.percentile(counts, 50):,.0f}" for counts in counted)])
+    head = ("bytes to a terminal of 160×48", "a second, still", f"{traffic.WINDOW} s from a flip", "from a letter")
+    print(report.table(head, rows))
 
 
 @main.command("all")
 def everything() -> None:
     """All of it."""
-    click.get_current_context().invoke(glass_to_glass)
+    context = click.get_current_context()
+    for number, command in enumerate((glass_to_glass, stages_alone, bytes_sent)):
+        print(end="\n" if number else "")
+        context.invoke(command)
 
 
 if __name__ == "__main__":

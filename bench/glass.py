@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from .programs import Failed, Programs, await_value
+from .programs import Failed, Programs, await_value, missing_of
 from .screens import SCREEN, FlipWindow, Glass, connected, start_screen
 from .setups import Setup
 
@@ -41,7 +41,7 @@ def measure(setups: Iterable[Setup], flips: int, rounds: int, seed: int) -> tupl
     setups = tuple(setups)
     chance = random.Random(seed)
     results: dict[str, Latencies] = defaultdict(list)
-    problems = {setup.name: f"not installed: {', '.join(setup.missing)}" for setup in setups if setup.missing}
+    problems = {setup.name: missing for setup in setups if (missing := missing_of(setup.needs))}
     for number in range(rounds):
         share = flips * (number + 1) // rounds - flips * number // rounds
         for setup in chance.sample(setups, len(setups)):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -57,6 +58,8 @@ class Programs:
         settings.pop("DISPLAY", None)
         if display:
             settings["DISPLAY"] = display
+        if missing := missing_of(argv[:1]):
+            raise Failed(missing)
         with log.open("wb") as output:
             process = subprocess.Popen(
                 argv,
@@ -105,6 +108,12 @@ class Running:
         if status is not None:
             said = self._log.read_text(errors="replace").strip().splitlines()
             raise Failed(f"{self.name} ended with status {status}: {said[-1] if said else 'it said nothing'}")
+
+
+def missing_of(names: Iterable[str]) -> str:
+    """Says which of these programs are not installed; empty when all are."""
+    missing = [name for name in names if shutil.which(name) is None]
+    return f"not installed: {', '.join(missing)}" if missing else ""
 
 
 def await_value(look: Callable[[], T | None], what: str, timeout: float = START) -> T:

@@ -107,14 +107,15 @@ class Glass:
     def brightness(self, x: int, y: int) -> int:
         """Of one pixel: the mean of its three colours, 0 to 255."""
         blue, green, red = self._image(x, y, 1, 1)[0, 0, :3].tolist()
-        return (red + green + blue) // 3
+        return int(red + green + blue) // 3
 
     def picture(self) -> NDArray[np.uint8]:
         """The brightness of every pixel: (height, width)."""
-        return self._image(0, 0, *SCREEN)[..., :3].mean(axis=2).astype(np.uint8)
+        return np.asarray(self._image(0, 0, *SCREEN)[..., :3].mean(axis=2), np.uint8)
 
     def _image(self, x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
         reply = self._core.GetImage(
             xproto.ImageFormat.ZPixmap, self._root, x, y, width, height, ALL_PLANES
         ).reply()  # fmt: skip
-        return np.frombuffer(reply.data.buf(), np.uint8).reshape(height, width, 4)
+        pixels: NDArray[np.uint8] = np.frombuffer(reply.data.buf(), np.uint8).reshape(height, width, 4)
+        return pixels

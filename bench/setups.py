@@ -5,7 +5,6 @@ Peers get the settings that serve them best here: no password, no encryption, no
 
 from __future__ import annotations
 
-import shutil
 import socket
 import sys
 from collections.abc import Callable
@@ -26,10 +25,6 @@ class Setup:
     start: Callable[[Programs, str, str], None]
     needs: tuple[str, ...] = ()
     floor: bool = False
-
-    @property
-    def missing(self) -> list[str]:
-        return [program for program in self.needs if shutil.which(program) is None]
 
 
 @dataclass(frozen=True)
@@ -81,7 +76,8 @@ def mpv_raw(desk: str, size: str = "320x180", fps: int = 30) -> str:
     """The shell line that shows a desk in a terminal: as few pixels as the terminal can use, not coded."""
     width, height = size.split("x")
     return (
-        f"ffmpeg {_grab(desk, fps)} -vf scale={width}:{height} -pix_fmt rgb24 -f rawvideo -flush_packets 1 - 2>/dev/null"
+        f"ffmpeg {_grab(desk, fps)} -vf scale={width}:{height} -pix_fmt rgb24"
+        " -f rawvideo -flush_packets 1 - 2>/dev/null"
         f" | mpv {_MPV} --demuxer=rawvideo --demuxer-rawvideo-w={width} --demuxer-rawvideo-h={height}"
         f" --demuxer-rawvideo-mp-format=rgb24 --demuxer-rawvideo-fps={fps} -"
     )

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
-import structlog
 
 from nexus_agent.desks import Desk, open_desk, parse_size
 from nexus_agent.permissions.policy import Policy
+from nexus_protocol.commandline import Program, begin, complain
 from nexus_protocol.dialer import ConnectionState, Status
-from nexus_protocol.errors import NexusError, UsageError
-from nexus_protocol.settings import read_toml, relay_token, relay_url, state_dir, unknown_key
+from nexus_protocol.errors import UsageError
+from nexus_protocol.settings import read_toml, relay_token, relay_url, unknown_key
 from nexus_protocol.vocabulary import Permission, Role
 
 from .agent import Agent
@@ -40,30 +38,9 @@ class Wanted:
     synthetic: bool = False
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--state-dir", metavar="DIR", help="Folder of its files (else NEXUS_STATE_DIR, else the XDG folder).")
-@click.option("-v", "--verbose", count=True, help="Log to standard error what happens; twice for more.")
-@click.pass_context
-def cli(context: click.Context, state_dir: str | None, verbose: int) -> None:
+@click.group(PROGRAM, cls=Program)
+def cli() -> None:
     """Serves one desktop, and decides what may be done on it."""
-    context.obj = {"state_dir": state_dir, "verbose": verbose}
-
-
-def _common(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The group's options after the command's name as well, where people put them."""
-    for option in (
-        click.option("--state-dir", metavar="DIR", help="Folder of its files."),
-        click.option("-v", "--verbose", count=True, help="Log to standard error what happens; twice for more."),
-    ):
-        command = option(command)
-    return command
-
-
-def _begin(common: dict[str, Any], folder: str | None, verbose: int) -> Path:
-    """Start logging; the state folder."""
-    level = min(max(verbose, common["verbose"]), 2)
-    _log_to_stderr([logging.WARNING, logging.INFO, logging.DEBUG][level])
-    return state_dir(PROGRAM, folder or common["state_dir"])
 
 
 @cli.command()
@@ -73,11 +50,8 @@ def _begin(common: dict[str, Any], folder: str | None, verbose: int) -> Path:
 @click.option("--relay", metavar="URL", help="The relay (else NEXUS_RELAY, else agent.toml).")
 @click.option("--name", metavar="DESK", help="Refuse to start with a token for another desk than this.")
 @click.option("--token-file", metavar="FILE", help="The relay token (else NEXUS_TOKEN, else `token` in the folder).")
-@_common
 @click.argument("cmd", nargs=-1, type=click.UNPROCESSED)
-@click.pass_obj
 def run(
-    common: dict[str, Any],
     *,
     display: str | None,
     virtual: str | None,
@@ -85,12 +59,10 @@ def run(
     relay: str | None,
     name: str | None,
     token_file: str | None,
-    state_dir: str | None,
-    verbose: int,
     cmd: tuple[str, ...],
 ) -> None:
     """Serve a desk until SIGTERM or Ctrl+C."""
-    folder = _begin(common, state_dir, verbose)
+    folder = begin(PROGRAM)
     config = _read_config(folder / CONFIG)
     if not (display or virtual or synthetic):
         display, virtual = config.get("display"), config.get("virtual")
@@ -111,11 +83,9 @@ def policy() -> None:
 
 
 @policy.command()
-@_common
-@click.pass_obj
-def check(common: dict[str, Any], *, state_dir: str | None, verbose: int) -> None:
+def check() -> None:
     """Read the policy file and print what it comes to; exit status 2 if it cannot be used."""
-    path = _begin(common, state_dir, verbose) / POLICY
+    path = begin(PROGRAM) / POLICY
     policy = Policy.load(path)
     click.echo(f"ok: {path if path.exists() else 'no policy.toml, so the built-in defaults hold'}")
     roles = (Role.OPERATOR, Role.AUTOMATION, Role.VIEWER)
@@ -198,45 +168,10 @@ def _read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def _log_to_stderr(level: int) -> None:
-    logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s", force=True)
-    # aiortc and its kin log what a viewer's network does: of interest only when asked for.
-    for noisy in ("aioice", "aiortc", "websockets"):
-        logging.getLogger(noisy).setLevel(logging.ERROR if level > logging.DEBUG else level)
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Run, and exit with the status that goes with what happened."""
-    try:
-        status = cli.main(arguments, prog_name=PROGRAM, standalone_mode=False)
-    except NexusError as error:
-        status = _complain(str(error), error.exit_status)
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        status = error.exit_code
-    except click.ClickException as error:
-        command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else PROGRAM
-        status = _complain(f"{error.format_message()} (see: {command} --help)", error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        status = 130
-    except OSError as error:
-        status = _complain(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 1)
-    sys.exit(status if isinstance(status, int) else 0)
-
-
-def _complain(message: str, status: int) -> int:
-    _say(message)
-    return status
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """The console script."""
+    cli.run(arguments)
 
 
 def _say(message: str) -> None:
-    click.echo(f"{PROGRAM}: {' '.join(message.split())}", err=True)
+    complain(PROGRAM, message)

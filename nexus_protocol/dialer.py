@@ -219,7 +219,8 @@ class RelayClient(Generic[In, Out]):
                 delay = next(attempts)
                 self._listener.on_status(Status(ConnectionState.WAITING, str(end), delay))
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._leaving.wait(), delay)
+                    async with asyncio.timeout(delay):
+                        await self._leaving.wait()
         finally:
             if self._socket is not None:
                 await leave(self._socket, CloseCode.GOING_AWAY)

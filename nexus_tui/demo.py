@@ -137,7 +137,8 @@ async def _end(guard: Process, processes: list[Process]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(guard.pid, signal.SIGTERM)
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(asyncio.gather(*(process.wait() for process in processes)), GRACE)
+        async with asyncio.timeout(GRACE):
+            await asyncio.gather(*(process.wait() for process in processes))
     with contextlib.suppress(ProcessLookupError):
         os.killpg(guard.pid, signal.SIGKILL)
     await asyncio.gather(*(process.wait() for process in (guard, *processes)))

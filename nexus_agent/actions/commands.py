@@ -56,21 +56,20 @@ async def execute(action: Execute, environment: Mapping[str, str]) -> Outcome:
     A timeout or a cancellation kills the whole process group. What a program that ended by itself left running
     in the background stays: starting something that stays is a use of this.
     """
-    transport, output = await _start(action, environment)
+    late = False
+    starting = asyncio.ensure_future(_start(action, environment))
     try:
+        # A start is not cut short: cancelled between fork and pipes, asyncio waits for ever for the child.
+        _, output = await asyncio.shield(starting)
         async with asyncio.timeout(action.timeout):
             await output.exited.wait()
-        late = False
     except TimeoutError:
         late = True
     finally:
-        # Also on the way out of a cancellation: nothing is left running, and the child is reaped.
-        if not output.exited.is_set():
-            _kill_group(transport.get_pid())
-        try:
-            await _settle(output)
-        finally:
-            transport.close()
+        await asyncio.wait({starting})
+        if starting.exception() is None:
+            await _finish(*starting.result())
+    transport, output = starting.result()
     code = transport.get_returncode()
     said = [f"killed after {action.timeout:g} s without an end" if late else _ending(code)]
     said += [f"{name} cut after 1 MiB" for fd, name in ((_STDOUT, "output"), (_STDERR, "errors")) if fd in output.cut]
@@ -100,8 +99,6 @@ async def _start(action: Execute, environment: Mapping[str, str]) -> tuple[async
         raise NexusError(f"there is no program {action.argv[0]!r} on the desk") from None
     except OSError as error:
         raise NexusError(f"cannot start {action.argv[0]!r}: {error.strerror or error}") from None
-    except ValueError as error:  # a NUL in an argument
-        raise NexusError(f"cannot start {action.argv[0]!r}: {error}") from None
 
 
 def _folder(cwd: str | None) -> str:
@@ -111,11 +108,17 @@ def _folder(cwd: str | None) -> str:
     return folder
 
 
-async def _settle(output: _Output) -> None:
-    await output.exited.wait()
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(DRAIN):
-            await output.drained.wait()
+async def _finish(transport: asyncio.SubprocessTransport, output: _Output) -> None:
+    """Nothing of a program that did not end by itself is left running, and the child is reaped."""
+    try:
+        if not output.exited.is_set():
+            _kill_group(transport.get_pid())
+            await output.exited.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN):
+                await output.drained.wait()
+    finally:
+        transport.close()
 
 
 def _kill_group(pid: int) -> None:

@@ -162,7 +162,8 @@ class DeskTrack(MediaStreamTrack):
                 return
             self._wake.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), delay)
+                async with asyncio.timeout(delay):
+                    await self._wake.wait()
 
     def _produce(self, viewport: Viewport, keyframe: bool) -> Packet[Any] | None:
         captured = time.monotonic()

@@ -205,7 +205,8 @@ class Session:
         link = await self._relay.open(self.desk)
         link.send(Hello())
         try:
-            first = await asyncio.wait_for(link.receive(), WELCOME_TIMEOUT)
+            async with asyncio.timeout(WELCOME_TIMEOUT):
+                first = await link.receive()
         except TimeoutError:
             link.close(reason="no welcome")
             raise Unreachable(f"{self.desk} did not answer within {WELCOME_TIMEOUT:.0f} s") from None

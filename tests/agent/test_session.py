@@ -55,6 +55,14 @@ from nexus_protocol.vocabulary import ActionState, Button, Effect, Permission, R
 from .conftest import Office
 
 OpenOffice = Callable[[Policy], Office]
+
+
+@pytest.fixture
+def real_tmp_path(tmp_path: Path) -> Path:
+    """A folder whose path has no link in it."""
+    return tmp_path.resolve()
+
+
 LINE = "import sys; sys.stdout.write('ran')"
 RUN = Execute(argv=(sys.executable, "-c", LINE))
 
@@ -178,7 +186,7 @@ async def test_screenshot_is_the_desk_to_the_pixel(office: Office) -> None:
 async def test_every_watcher_reads_one_line_for_a_held_button(office: Office) -> None:
     """Press and release on one spot are a click, apart they are a drag; moves are no news."""
     alice, bob = await office.welcome(), await office.welcome("bob", Role.VIEWER)
-    steps = [Press(x=9, y=9), Move(x=10, y=9), Release(x=10, y=9), Press(x=9, y=9), Release(x=60, y=70)]
+    steps: list[Action] = [Press(x=9, y=9), Move(x=10, y=9), Release(x=10, y=9), Press(x=9, y=9), Release(x=60, y=70)]
     for number, step in enumerate(steps):
         await alice.do(f"action-{number}", step)
     await alice.do("action-9", Key(chord="x"))
@@ -274,14 +282,15 @@ async def test_a_decision_on_something_else_changes_nothing(office: Office) -> N
     assert office.desk.text == ""
 
 
-async def test_the_path_that_is_asked_about_is_the_real_one(office: Office, tmp_path: Path) -> None:
+async def test_the_path_that_is_asked_about_is_the_real_one(office: Office, real_tmp_path: Path) -> None:
     """An approver sees where a link leads, and that file is read."""
+    tmp_path = real_tmp_path
     (tmp_path / "harmless").symlink_to("secret")
     (tmp_path / "secret").write_bytes(b"s3")
     alice = await office.welcome()
     alice.act("action-1", FileRead(path=str(tmp_path / "x" / ".." / "harmless")))
     opened = await alice.next(RequestOpened)
-    assert opened.action == FileRead(path=str(tmp_path.resolve() / "secret"))
+    assert opened.action == FileRead(path=str(tmp_path / "secret"))
     alice.decide(opened, approve=True)
     assert (await alice.result("action-1")).data == b"s3"
 
