@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import shutil
@@ -28,11 +29,16 @@ class Failed(Exception):
 
 
 class Programs:
-    """``with Programs() as programs:`` what was started inside is gone afterwards, and its private folder too."""
+    """``with Programs() as programs:`` what was started inside is gone afterwards, and its private folder too.
+
+    One at a time: whatever children this process has at the end are taken for what the programs left behind.
+    """
 
     def __init__(self) -> None:
         self._opened = ExitStack()
         self._number = 0
+        _adopt()
+        self._opened.callback(_end_orphans)
         self.folder = Path()
 
     def __enter__(self) -> Programs:
@@ -132,3 +138,21 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             os.killpg(process.pid, number)
         with suppress(subprocess.TimeoutExpired):
             process.wait(patience)
+
+
+def _adopt() -> None:
+    """What outlives its parent, as what runs in an xterm does, becomes a child of this process: prctl(2)."""
+    pr_set_child_subreaper = 36
+    ctypes.CDLL(None).prctl(pr_set_child_subreaper, 1, 0, 0, 0)
+
+
+def _end_orphans() -> None:
+    deadline = time.monotonic() + GRACE
+    with suppress(ChildProcessError):
+        while True:
+            if os.waitpid(-1, os.WNOHANG)[0]:
+                continue
+            if time.monotonic() > deadline:
+                for child in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+                    os.kill(int(child), signal.SIGKILL)
+            time.sleep(0.02)

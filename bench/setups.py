@@ -72,23 +72,22 @@ def in_xterm(programs: Programs, glass: str, argv: list[str]) -> Running:
     return programs.start(["xterm", "-u8", "-fn", FONT, "-geometry", geometry, "-e", *argv], display=glass)
 
 
-def mpv_raw(desk: str, size: str = "320x180", fps: int = 30) -> str:
+def mpv_raw(desk: str, fps: int) -> str:
     """The shell line that shows a desk in a terminal: as few pixels as the terminal can use, not coded."""
-    width, height = size.split("x")
     return (
-        f"ffmpeg {_grab(desk, fps)} -vf scale={width}:{height} -pix_fmt rgb24"
+        f"ffmpeg {_grab(desk, fps)} -vf scale=320:180 -pix_fmt rgb24"
         " -f rawvideo -flush_packets 1 - 2>/dev/null"
-        f" | mpv {_MPV} --demuxer=rawvideo --demuxer-rawvideo-w={width} --demuxer-rawvideo-h={height}"
+        f" | mpv {_OPTIONS} --demuxer=rawvideo --demuxer-rawvideo-w=320 --demuxer-rawvideo-h=180"
         f" --demuxer-rawvideo-mp-format=rgb24 --demuxer-rawvideo-fps={fps} -"
     )
 
 
-def mpv_h264(desk: str, fps: int = 30) -> str:
+def mpv_h264(desk: str, fps: int) -> str:
     """The same as it would travel over a network."""
     return (
         f"ffmpeg {_grab(desk, fps)} -vf scale=640:360 -pix_fmt yuv420p -c:v libx264 -preset ultrafast"
         " -tune zerolatency -f mpegts -flush_packets 1 - 2>/dev/null"
-        f" | mpv {_MPV} --demuxer-lavf-format=mpegts -"
+        f" | mpv {_OPTIONS} --demuxer-lavf-format=mpegts -"
     )
 
 
@@ -96,7 +95,7 @@ def _grab(desk: str, fps: int) -> str:
     return f"-loglevel error -f x11grab -draw_mouse 0 -framerate {fps} -video_size 1920x1080 -i {desk}"
 
 
-_MPV = "--vo=tct --really-quiet --no-config --profile=low-latency --untimed --no-audio --no-cache"
+_OPTIONS = "--vo=tct --really-quiet --no-config --profile=low-latency --untimed --no-audio --no-cache"
 
 
 def _nothing(programs: Programs, desk: str, glass: str) -> None:
@@ -134,12 +133,11 @@ def _vnc_viewer(programs: Programs, server: Running, port: int, glass: str) -> N
     programs.start(viewer, display=glass, environment=home)
 
 
-def _mpv_raw(programs: Programs, desk: str, glass: str) -> None:
-    in_xterm(programs, glass, ["sh", "-c", mpv_raw(desk)])
+def _mpv(line: Callable[[str, int], str], fps: int) -> Callable[[Programs, str, str], None]:
+    def start(programs: Programs, desk: str, glass: str) -> None:
+        in_xterm(programs, glass, ["sh", "-c", line(desk, fps)])
 
-
-def _mpv_h264(programs: Programs, desk: str, glass: str) -> None:
-    in_xterm(programs, glass, ["sh", "-c", mpv_h264(desk)])
+    return start
 
 
 def _free_port() -> int:
@@ -149,12 +147,16 @@ def _free_port() -> int:
 
 OURS = Setup("nexus-tui in xterm", _ours, ("xterm",))
 TIGERVNC = Setup("TigerVNC, its own window", _tigervnc, ("X0tigervnc", "xtigervncviewer"))
-MPV = ("xterm", "ffmpeg", "mpv")
+# At 60 frames a second mpv is quicker, where the machine keeps up; where it does not, pictures pile up in the pipe.
+MPV = tuple(
+    Setup(f"ffmpeg {kind} {fps} fps, mpv in xterm", _mpv(line, fps), ("xterm", "ffmpeg", "mpv"))
+    for kind, line in (("raw 320×180", mpv_raw), ("H.264 640×360", mpv_h264))
+    for fps in (30, 60)
+)
 SETUPS = (
     Setup("floor: no viewer", _nothing, floor=True),
     OURS,
     TIGERVNC,
     Setup("x11vnc, TigerVNC's window", _x11vnc, ("x11vnc", "xtigervncviewer")),
-    Setup("ffmpeg raw 320×180, mpv in xterm", _mpv_raw, MPV),
-    Setup("ffmpeg H.264 640×360, mpv in xterm", _mpv_h264, MPV),
+    *MPV,
 )

@@ -13,7 +13,7 @@ import termios
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 
 from .programs import START, Failed, Programs, await_value, missing_of
 from .screens import FlipWindow, connected, start_screen
@@ -23,7 +23,10 @@ WINDOW = 0.8
 """Seconds after a change in which bytes are counted: our picture settles in less."""
 STARTED = 50_000
 """Bytes after which a program has drawn its first picture."""
+SETTLE = 2.0
+"""Seconds it gets after that before anything is counted."""
 IDLE = 5.0
+"""Seconds over which a still picture is counted."""
 
 Start = Callable[[str, Programs, int], object]
 
@@ -56,17 +59,17 @@ def _ours(display: str, programs: Programs, terminal: int) -> None:
     )  # fmt: skip
 
 
-def _mpv(line: Callable[[str], str]) -> Start:
+def _mpv(line: Callable[[str, int], str]) -> Start:
     def start(display: str, programs: Programs, terminal: int) -> None:
-        programs.start(["sh", "-c", line(display)], terminal=terminal)
+        programs.start(["sh", "-c", line(display, 30)], terminal=terminal)
 
     return start
 
 
 PROGRAMS: dict[str, tuple[Start, tuple[str, ...]]] = {
     "nexus-tui": (_ours, ()),
-    "ffmpeg raw 320×180, mpv": (_mpv(mpv_raw), ("ffmpeg", "mpv")),
-    "ffmpeg H.264 640×360, mpv": (_mpv(mpv_h264), ("ffmpeg", "mpv")),
+    "ffmpeg raw 320×180 30 fps, mpv": (_mpv(mpv_raw), ("ffmpeg", "mpv")),
+    "ffmpeg H.264 640×360 30 fps, mpv": (_mpv(mpv_h264), ("ffmpeg", "mpv")),
 }
 """How each is started, and what it needs."""
 
@@ -76,21 +79,17 @@ def measure(name: str, changes: int) -> tuple[float, list[int], list[int]]:
     start, needs = PROGRAMS[name]
     if missing := missing_of(needs):
         raise Failed(missing)
-    with Programs() as outer:
-        display = start_screen(outer)
-        terminal = Terminal()
-        try:
-            with connected(display) as connection, Programs() as programs:
-                window = FlipWindow(connection)
-                window.flip()
-                start(display, programs, terminal.slave)
-                await_value(lambda: terminal.count > STARTED or None, "the first picture", START)
-                time.sleep(2)
-                idle = _count(terminal, IDLE) / IDLE
-                flips = [_after(window.flip, terminal) for _ in range(2 * (changes // 2))]
-                letters = [_after(window.letter, terminal) for _ in range(changes)]
-        finally:
-            terminal.close()
+    with closing(Terminal()) as terminal, Programs() as programs:
+        display = start_screen(programs)
+        with connected(display) as connection:
+            window = FlipWindow(connection)
+            window.flip()
+            start(display, programs, terminal.slave)
+            await_value(lambda: terminal.count > STARTED or None, "the first picture", START)
+            time.sleep(SETTLE)
+            idle = _count(terminal, IDLE) / IDLE
+            flips = [_after(window.flip, terminal) for _ in range(2 * (changes // 2))]
+            letters = [_after(window.letter, terminal) for _ in range(changes)]
     return idle, flips, letters
 
 

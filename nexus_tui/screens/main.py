@@ -42,12 +42,14 @@ from ..widgets.desk_view import DeskView
 from ..widgets.request_panel import STATE_WORDS, RequestPanel
 from ..widgets.status_line import StatusLine
 from .dialogs import Choice, Prompt, Reading
+from .news import News, told, told_newest
 
 WIDE = 100
 """Columns from which the panes stand beside the picture instead of below it."""
 SMALL = (60, 16)
 """Columns and rows below which the picture gets everything."""
 MAX_FPS = 60
+SAY_AGAIN = 3.0
 
 
 class MainScreen(Screen[None]):
@@ -55,11 +57,11 @@ class MainScreen(Screen[None]):
     MainScreen { background: #101014; }
     #body { height: 1fr; }
     #side { width: 46; background: #16161e; }
-    .-narrow #body { layout: vertical; }
-    .-narrow #side { width: 100%; height: 11; layout: horizontal; }
-    .-narrow #side > * { width: 1fr; height: 100%; max-height: 100%; }
-    .-bare #side { display: none; }
-    .-tiny Footer { display: none; }
+    MainScreen.-narrow #body { layout: vertical; }
+    MainScreen.-narrow #side { width: 100%; height: 11; layout: horizontal; }
+    MainScreen.-narrow #side > * { width: 1fr; height: 100%; max-height: 100%; }
+    MainScreen.-bare #side { display: none; }
+    MainScreen.-tiny Footer { display: none; }
     Footer { background: #1c1c26; }
     """
     BINDINGS: ClassVar[list[BindingType]] = []
@@ -74,6 +76,7 @@ class MainScreen(Screen[None]):
         self._gestures = Gestures()
         self._frames: deque[float] = deque(maxlen=2 * MAX_FPS)
         self._age: float | None = None
+        self._said = "", 0.0
         self._view = DeskView(id="desk")
         self._status = StatusLine()
         approve, deny = (show_key(next(iter(keys[name]), "?")) for name in ("approve", "deny"))
@@ -323,12 +326,18 @@ class MainScreen(Screen[None]):
 
     # -- what the session tells -----------------------------------------------------------------------------
 
+    @on(News)
+    def _on_news(self, news: News) -> None:
+        news.take()
+
+    @told
     def on_state(self, state: SessionState, detail: str) -> None:
         if state is not SessionState.LIVE:
             self._requests.clear()
             self._view.clear("Not connected" if state is SessionState.ENDED else "Reaching the desk…", detail)
         self._set_status(state=state, detail=detail)
 
+    @told
     def on_welcome(self, welcome: Welcome) -> None:
         self._gestures.live = welcome.effects.get(Permission.CLICK) is Effect.ALLOW
         self._requests.may_decide = welcome.may_decide
@@ -338,32 +347,39 @@ class MainScreen(Screen[None]):
             warning=visible(welcome.warning),
         )  # fmt: skip
 
+    @told
     def on_desk_resized(self, width: int, height: int) -> None:
         self._view.desk_size = (width, height)
 
+    @told_newest
     def on_picture(self, picture: Picture) -> None:
         now = time.monotonic()
         self._age = self._session.clock.age(picture.rtp, now)
         self._frames.append(now)
         self._view.show(picture.pixels)
 
+    @told
     def on_stream_problem(self, problem: str) -> None:
         self._view.clear("No picture", problem)
 
+    @told
     def on_report(self, report: ActionReport) -> None:
         self._log.add(report)
         if report.place is not None and report.state is ActionState.DONE:
             self._view.flash(*report.place)
 
+    @told
     def on_result(self, result: Result) -> None:
         if result.state not in (ActionState.DONE, ActionState.CANCELLED):
             self._say(f"{result.state}: {visible(result.message)}", "error")
 
+    @told
     def on_request(self, request: RequestOpened) -> None:
         self._requests.open(request)
         self.app.bell()
         self.refresh_bindings()
 
+    @told
     def on_request_closed(self, closed: RequestClosed) -> None:
         waiting = self._requests.close(closed.request)
         self.refresh_bindings()
@@ -373,6 +389,7 @@ class MainScreen(Screen[None]):
                 f"{kind_of(waiting.opened.action)} of {visible(waiting.opened.who)}: {STATE_WORDS[closed.state]}{by}"
             )
 
+    @told
     def on_desks(self, desks: tuple[str, ...]) -> None:
         if not self._session.desk and desks and self.is_current:
             self.command("desks")
@@ -391,4 +408,8 @@ class MainScreen(Screen[None]):
         self._status.status = replace(self._status.status, **changes)  # type: ignore[arg-type]
 
     def _say(self, text: str, severity: str = "information") -> None:
-        self.notify(text, severity=severity, markup=False)  # type: ignore[arg-type]
+        """A passing note; the same one again only after a while, or every denied key would bring its own."""
+        now = time.monotonic()
+        if text != self._said[0] or now - self._said[1] > SAY_AGAIN:
+            self._said = text, now
+            self.notify(text, severity=severity, markup=False)  # type: ignore[arg-type]

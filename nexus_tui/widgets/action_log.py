@@ -44,13 +44,13 @@ class ActionLogView(ScrollView, can_focus=True):
         self._lines: list[LogEntry] = []
         self.border_title = "Action log"
 
+    def on_mount(self) -> None:
+        self.anchor()  # Textual follows the end, at each layout, until somebody scrolls up
+
     def add(self, report: ActionReport) -> None:
-        follow = self.is_vertical_scroll_end
         self._log.add(report)
         self._lines = self._log.entries
         self.virtual_size = Size(self.scrollable_content_region.width, 2 * len(self._lines))
-        if follow:
-            self.scroll_end(animate=False, immediate=True)
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
