@@ -31,7 +31,7 @@ def percentile(figures: Sequence[float], share: float) -> float:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Markdown that reads well as it stands: the first column to the left, the others to the right."""
-    widths = [max(len(row[at]) for row in [head, *rows]) for at in range(len(head))]
+    widths = [max(3, *(len(row[at]) for row in [head, *rows])) for at in range(len(head))]
 
     def line(cells: Sequence[str]) -> str:
         padded = [
