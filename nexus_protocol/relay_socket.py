@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import os
+import socket
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -43,7 +45,7 @@ async def open_socket(url: str, token: str) -> ClientConnection:
             raise Unauthorized(f"the relay refuses this program: {said}") from None
         raise Unreachable(f"{url} answers, but not as a Nexus relay: {said}") from None
     except (OSError, EOFError) as error:
-        why = getattr(error, "strerror", None) or str(error) or "no answer"
+        why = _why(error)
         raise Unreachable(f"cannot reach the relay at {url}: {why}; is nexus-relay running there?") from None
     except (WebSocketException, ValueError) as error:  # ValueError: a port or a host name that cannot be
         raise Unreachable(f"{url} does not answer as a Nexus relay: {error}") from None
@@ -76,3 +78,11 @@ def end_of(socket: ClientConnection) -> Unreachable:
     if socket.close_reason:
         return kind(f"the relay ended this connection: {socket.close_reason}")
     return kind("the connection to the relay was lost")
+
+
+def _why(error: OSError | EOFError) -> str:
+    """A failed connection in the system's words; asyncio words a refusal for programmers, and several as one."""
+    number = getattr(error, "errno", None)
+    if isinstance(error, OSError) and not isinstance(error, socket.gaierror) and number:
+        return os.strerror(number)
+    return getattr(error, "strerror", None) or str(error) or "no answer"

@@ -122,7 +122,7 @@ class Runner:
             self._dispatcher.start(job)
         else:
             reason = f": {decision.reason}" if decision.reason else ""
-            self.end(job, Outcome(f"denied by {request.by}{reason}", state=ActionState.DENIED))
+            self.end(job, Outcome(f"by {request.by}{reason}", state=ActionState.DENIED))
 
     def left(self, origin: Origin) -> None:
         """The session's link has ended: what it holds down is released. What it asked for goes on."""
@@ -173,7 +173,7 @@ class Runner:
         if decision.effect is Effect.ALLOW:
             self._dispatcher.start(job)
         elif decision.effect is Effect.DENY:
-            self.end(job, Outcome(f"denied: {decision.why}", state=ActionState.DENIED))
+            self.end(job, Outcome(decision.why, state=ActionState.DENIED))
         elif isinstance(job.action, STEPS):
             why = f"held buttons cannot be asked for step by step ({decision.why}); use click or drag"
             self.end(job, Outcome(why, state=ActionState.DENIED))
@@ -236,7 +236,7 @@ class Runner:
         if decision.effect is Effect.ALLOW:
             return None
         if decision.effect is Effect.DENY:
-            return Outcome(f"denied: {decision.why}", state=ActionState.DENIED)
+            return Outcome(decision.why, state=ActionState.DENIED)
         if job.request is None or job.request.state is not RequestState.APPROVED:
             return Outcome(f"not approved: {decision.why}", state=ActionState.DENIED)
         if job.request.payload_hash != payload_hash(job.action):

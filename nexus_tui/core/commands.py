@@ -69,6 +69,8 @@ def keymap(overrides: dict[str, object]) -> tuple[dict[str, tuple[str, ...]], li
             problems.append(unknown_key("[keys]", name, keys))
         elif not isinstance(value, str):
             problems.append(UsageError(f"[keys]: {name} is not text; write several keys as {name} = 'f2,d'"))
+        elif name == "leave_drive" and not value.strip(" ,"):
+            problems.append(UsageError("[keys]: leave_drive needs a key, or nothing would leave drive mode"))
         else:
             keys[name] = tuple(part.strip() for part in value.split(",") if part.strip())
     return keys, problems

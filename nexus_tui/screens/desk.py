@@ -114,7 +114,7 @@ class DeskScreen(Screen[None]):
         self._mode = mode
         self._gestures.follow = mode is Mode.DRIVE
         self._view.focus()
-        self._set_status(mode=mode)
+        self._set_status(mode=mode, leave_key=show_key(self._keys["leave_drive"][0]))
         self.refresh_bindings()
 
     @property

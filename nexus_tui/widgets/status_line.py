@@ -28,6 +28,7 @@ class Status:
     round_trip: float | None = None
     age: float | None = None
     warning: str = ""
+    leave_key: str = ""
 
 
 _LAMPS = {
@@ -58,7 +59,7 @@ def line(status: Status, width: int) -> Text:
     driving = status.mode is Mode.DRIVE
     left = Text.assemble((lamp, "bold" if driving else colour), " ", (status.desk or "no desk", "bold"))
     if driving:
-        left.append("  DRIVING: every key goes to the desk, Ctrl+] leaves")
+        left.append(f"  DRIVING: every key goes to the desk, {status.leave_key} leaves")
     else:
         left.append(f"  {status.detail or status.state.value}")
         if status.view_only:

@@ -258,7 +258,7 @@ async def test_a_denied_action_never_runs(office: Office) -> None:
     alice.decide(opened, approve=False, reason="not now")
     alice.decide(opened, approve=True)
     result = await ci.result("action-1")
-    assert (result.state, result.message) == (ActionState.DENIED, "denied by alice: not now")
+    assert (result.state, result.message) == (ActionState.DENIED, "by alice: not now")
     await alice.do("action-2", Type(text="y"))
     assert office.desk.text == "y"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexus_tui.core.commands import COMMANDS, keymap, show_key
+from nexus_tui.core.commands import COMMANDS, LEAVE_DRIVE, keymap, show_key
 from nexus_tui.core.text import visible, visible_lines
 from nexus_tui.screens.main import MainScreen
 
@@ -24,12 +24,13 @@ def test_every_command_does_something() -> None:
 
 def test_keys_can_be_changed_and_a_typo_is_named_without_harm() -> None:
     """What is wrong is said with the nearest name; everything else holds."""
-    keys, problems = keymap({"drive": "f2, d", "aprove": "y", "deny": 3})
+    keys, problems = keymap({"drive": "f2, d", "aprove": "y", "deny": 3, "leave_drive": " "})
     assert keys["drive"] == ("f2", "d")
-    assert keys["deny"] == ("x",)
+    assert (keys["deny"], keys["leave_drive"]) == (("x",), (LEAVE_DRIVE,))
     assert [str(problem) for problem in problems] == [
         "[keys]: unknown key 'aprove'; did you mean 'approve'?",
         "[keys]: deny is not text; write several keys as deny = 'f2,d'",
+        "[keys]: leave_drive needs a key, or nothing would leave drive mode",
     ]
 
 
