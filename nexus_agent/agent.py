@@ -124,7 +124,11 @@ class Agent:
 
     def serve(self, link: AgentLink) -> None:
         """Start the session of a new link."""
-        if len(self._sessions) >= MAX_SESSIONS or self._over.done():
+        if self._over.done():
+            link.send(Bye(code="shutdown", reason="the agent is shutting down"))
+            link.close("shutdown", "the agent is shutting down")
+            return
+        if len(self._sessions) >= MAX_SESSIONS:
             link.send(Bye(code="forbidden", reason=f"{MAX_SESSIONS} operators are on this desk already"))
             link.close("forbidden", "too many sessions")
             return

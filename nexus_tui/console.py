@@ -35,21 +35,22 @@ async def run_console(settings: Settings, desk: str | None, *, view_only: bool) 
         app = NexusApp(session, keys, view_only=view_only, notes=[*settings.notes, *map(str, problems)])
         session.observer = app.main
         try:
-            with _signals_quit(app.exit):
+            with _sigterm_quits(app.exit):
                 await app.run_async()
         finally:
             session.observer = Silence()
 
 
 @contextlib.contextmanager
-def _signals_quit(leave: Callable[[], None]) -> Iterator[None]:
-    """A terminal that is closed, or a kill, ends the console in order: the terminal and the desk are let go of."""
+def _sigterm_quits(leave: Callable[[], None]) -> Iterator[None]:
+    """A kill ends the console in order: the terminal is restored, the desk let go of.
+
+    Not so a terminal that has gone (SIGHUP): Textual would wait for ever to write to it, and nothing is left to
+    restore. The system ends the process then, and the agent lets go of what was held when the link ends.
+    """
     loop = asyncio.get_running_loop()
-    numbers = (signal.SIGTERM, signal.SIGHUP)
-    for number in numbers:
-        loop.add_signal_handler(number, leave)
+    loop.add_signal_handler(signal.SIGTERM, leave)
     try:
         yield
     finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)
+        loop.remove_signal_handler(signal.SIGTERM)

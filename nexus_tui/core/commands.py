@@ -38,6 +38,8 @@ COMMANDS = (
     Command("approve", "Approve the request", "Let the shown action run, exactly as shown.", ("a",), "Approve"),
     Command("deny", "Deny the request", "Refuse the shown action.", ("x",), "Deny"),
     Command("next_request", "Show the next request", "Look at another waiting request.", ("n",), ""),
+    Command("request_down", "Scroll the request down", "See the rest of a long one.", ("pagedown",)),
+    Command("request_up", "Scroll the request up", "And go back to its start.", ("pageup",)),
     Command("type_text", "Type text…", "Type a line of text on the desk.", ("t",), "Type"),
     Command("send_keys", "Send keys…", "Press a chord that this terminal cannot send, such as ctrl+alt+delete.",
             ("k",), "Keys"),

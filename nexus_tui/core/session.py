@@ -211,7 +211,8 @@ class Session:
             link.close(reason="no welcome")
             raise Unreachable(f"{self.desk} did not answer within {WELCOME_TIMEOUT:.0f} s") from None
         if isinstance(first, Bye):
-            raise Unauthorized(f"{self.desk} refuses this console: {first.reason}")
+            kind = Unreachable if first.code == "shutdown" else Unauthorized  # an agent that goes may come back
+            raise kind(f"{self.desk} refuses this console: {first.reason}")
         if not isinstance(first, Welcome):
             link.close(reason="spoke before its welcome")
             raise ProtocolError("malformed", f"{self.desk} spoke before its welcome")

@@ -50,7 +50,7 @@ class DeskScreen(Screen[None]):
     #body { height: 1fr; }
     #side { width: 46; background: #16161e; }
     DeskScreen.-narrow #body { layout: vertical; }
-    DeskScreen.-narrow #side { width: 100%; height: 11; layout: horizontal; }
+    DeskScreen.-narrow #side { width: 100%; height: 9; layout: horizontal; }
     DeskScreen.-narrow #side > * { width: 1fr; height: 100%; max-height: 100%; }
     DeskScreen.-bare #side { display: none; }
     DeskScreen.-tiny Footer { display: none; }

@@ -83,6 +83,12 @@ class MainScreen(DeskScreen):
     def _do_next_request(self) -> None:
         self._requests.next()
 
+    def _do_request_down(self) -> None:
+        self._requests.scroll_page_down(animate=False)
+
+    def _do_request_up(self) -> None:
+        self._requests.scroll_page_up(animate=False)
+
     @work
     async def _do_type_text(self) -> None:
         text = await self.app.push_screen_wait(Prompt("Type text on the desk", "All Unicode is typed as it stands."))

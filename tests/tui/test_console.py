@@ -11,7 +11,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from nexus_protocol.actions import Click, Execute
+from nexus_protocol.actions import Click, Execute, FileWrite
 from nexus_protocol.vocabulary import ActionState, Button, Role
 from nexus_tui.app import NexusApp
 from nexus_tui.core.commands import keymap
@@ -350,3 +350,21 @@ async def test_the_palette_holds_every_command_and_quits_from_anywhere(world: Wo
         assert "F2  Drive the desk" in person.app.screen._text.plain
         await person.press("ctrl+q")
         await person.until(lambda: person.app._exit)
+
+
+async def test_a_long_request_can_be_read_to_its_end(world: World) -> None:
+    """All of the payload is there, and Page Down goes through it without taking the focus."""
+    await world.start_agent()
+    robot, _ = await world.enter(Role.AUTOMATION, "robot")
+    async with console(world) as person:
+        content = "\n".join(f"line {n}" for n in range(200)).encode() + b"\nrm -rf /"
+        waiting = asyncio.create_task(robot.perform(FileWrite(path="/tmp/long", data=content)))
+        await person.until(lambda: len(person.requests))
+        assert "rm -rf /" in person.card
+        await person.until(lambda: person.requests.max_scroll_y > 0)
+        for _ in range(20):
+            await person.press("pagedown")
+        await person.until(lambda: person.requests.scroll_y == person.requests.max_scroll_y)
+        assert person.main.focused is person.view
+        robot.cancel(next(iter(robot._pending)))
+        assert (await waiting).state is ActionState.CANCELLED
