@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import click
 
 from . import glass, report, setups, stages, traffic
@@ -19,6 +21,7 @@ only_option = click.option(
 @click.pass_context
 def main(context: click.Context) -> None:
     """How fast the picture is, and what it costs, beside other programs in the same run."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended then, too
     if context.invoked_subcommand is None:
         context.invoke(everything)
 
@@ -40,11 +43,12 @@ def glass_to_glass(flips: int, rounds: int, seed: int, only: tuple[str, ...]) ->
 def glass_table(chosen: list[setups.Setup], latencies: dict[str, list[float]], problems: dict[str, str]) -> str:
     head = ("change → pixel of the viewer's window", "n", "p50 ms", "p95 ms", "max ms", "× ours", "× TigerVNC")
     middles = {name: report.percentile(figures, 50) for name, figures in latencies.items() if figures}
-    rows = []
+    rows, reasons = [], []
     for setup in chosen:
         name = setup.name
         if name in problems or name not in middles:
-            rows.append((f"{name}: {problems.get(name, 'nothing measured')}", *("" for _ in head[1:])))
+            rows.append((name, *("-" for _ in head[1:])))
+            reasons.append(f"\n{name}: {problems.get(name, 'nothing was measured')}")
             continue
         figures = latencies[name]
         ratios = [
@@ -52,7 +56,7 @@ def glass_table(chosen: list[setups.Setup], latencies: dict[str, list[float]], p
             for base in (setups.OURS, setups.TIGERVNC)
         ]
         rows.append((name, str(len(figures)), *spread(figures), *ratios))
-    return report.table(head, rows)
+    return "\n".join([report.table(head, rows), *reasons])
 
 
 def spread(figures: list[float]) -> list[str]:

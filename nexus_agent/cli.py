@@ -25,6 +25,8 @@ from .agent import Agent
 
 PROGRAM = "nexus-agent"
 CONFIG, POLICY = "agent.toml", "policy.toml"
+SWITCH_INTERVAL = 0.0005
+"""Seconds until a busy thread lets another run: with Python's own 5 ms, capture and network wait too long for turns."""
 CONFIG_KEYS = ("relay", "display", "virtual")
 
 
@@ -74,6 +76,7 @@ def run(
     if policy.problem:
         _say(f"the policy cannot be used, so everything but viewing is denied: {policy.problem}")
     # asyncio's own loop: uvloop cannot put a child into a process group.
+    sys.setswitchinterval(SWITCH_INTERVAL)
     asyncio.run(_serve(wanted, policy, url, token, name))
 
 

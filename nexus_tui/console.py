@@ -16,12 +16,17 @@ from .core.observer import Silence
 from .core.session import Session
 from .core.terminal import announce_colours
 
+SWITCH_INTERVAL = 0.0005
+"""Seconds until a busy thread lets another run: Python's own 5 ms are a third of a frame at 60 fps, and the decoder's
+thread and the screen's wait for each other with every picture."""
+
 
 async def run_console(settings: Settings, desk: str | None, *, view_only: bool) -> None:
     """Returns when the person quits. Raises UsageError without a terminal, Unreachable and its kin."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError("connect needs a terminal; for scripts there is `nexus-tui action`")
 
+    sys.setswitchinterval(SWITCH_INTERVAL)
     keys, problems = keymap(settings.keys)
     session = Session(settings.url, settings.token)
     async with session.dialled():

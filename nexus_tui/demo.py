@@ -35,13 +35,21 @@ ASK_AFTER = 4.0
 _GUARD = 'trap "" TERM; read -r _; kill -TERM 0; sleep 3; rm -rf -- "$1"; kill -KILL 0'
 
 # A desktop with a window manager and a few real applications; whatever is not installed is left out.
-_DESKTOP = """
+_DESKTOP = r"""
 run() { command -v "$1" >/dev/null && "$@" & }
 export LC_ALL=C.UTF-8
 run xsetroot -solid '#2e3a59'
 run openbox
 font="-fa Monospace -fs 12"
-run xterm $font -geometry 72x20+24+44 -T 'Terminal' -bg '#1d2129' -fg '#e6e6e6' -cr '#ffd700'
+run xterm $font -geometry 72x20+24+44 -T 'Terminal' -bg '#1d2129' -fg '#e6e6e6' -cr '#ffd700' -e sh -c '
+printf "\033[1;38;5;214m\n"
+printf "   ██   ██  ███████  ██   ██  ██   ██   █████\n"
+printf "   ███  ██  ██        ██ ██   ██   ██  ██   ██\n"
+printf "   ██ █ ██  █████      ███    ██   ██   ████\n"
+printf "   ██  ███  ██        ██ ██   ██   ██      ███\n"
+printf "   ██   ██  ███████  ██   ██   █████   ██████\n\n"
+printf "\033[0m   A desktop of its own, only for this demo.\n   Press Enter in the console, then type here.\n\n"
+exec "${SHELL:-sh}"'
 run xterm $font -geometry 72x12+24+480 -T 'Processes' -bg '#0d2b1f' -fg '#9fe6b8' -e top -d 2
 run xclock -geometry 240x240-40+44 -bg '#f5e6c8' -hd '#8a3324' -hl '#8a3324' -update 1
 run xcalc -geometry 240x320-40+400

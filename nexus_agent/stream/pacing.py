@@ -3,9 +3,9 @@
     STILL ──changed──> DUE ──sent──> SETTLING ──sent × SETTLE_FRAMES──> STILL
                         ^──────────changed──────────┘
 
-A change is due at once, no sooner than the fps cap allows. After the last change a few settle frames follow: the
-encoder spends them on the same picture until it is as good as it gets, and they carry a lost tail's repair. Then
-nothing is captured, encoded or sent until something changes.
+A change is due at once, no sooner after the one before than the fps cap allows; a settle frame never delays it.
+After the last change a few settle frames follow: the encoder spends them on the same picture until it is as good as
+it gets, and they carry a lost tail's repair. Then nothing is captured, encoded or sent until something changes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Pacer:
         self.max_fps = max_fps
         self._dirty = True
         self._settle_left = 0
-        self._last = float("-inf")
+        self._last = self._last_change = float("-inf")
 
     def changed(self) -> None:
         """Something on the desk, or the way it is shown, has changed."""
@@ -29,13 +29,15 @@ class Pacer:
     def due(self) -> float | None:
         """The time of the next frame; in the past when it is late, None when nothing is left to send."""
         if self._dirty:
-            return self._last + 1 / self.max_fps
+            return self._last_change + 1 / self.max_fps
         if self._settle_left:
             return self._last + SETTLE_INTERVAL
         return None
 
     def begin(self, now: float) -> None:
         """A frame is being captured: what changes from here on is for the next one."""
-        self._settle_left = SETTLE_FRAMES if self._dirty else self._settle_left - 1
-        self._dirty = False
         self._last = now
+        if self._dirty:
+            self._last_change, self._settle_left, self._dirty = now, SETTLE_FRAMES, False
+        else:
+            self._settle_left -= 1

@@ -143,8 +143,9 @@ class Decoder:
 def _pixels(frame: VideoFrame, scaler: VideoReformatter, size: tuple[int, int] | None) -> NDArray[np.uint8]:
     width, height = size or (frame.width, frame.height)
     # In two steps: scaled in one, libswscale's chroma lands half a sample to the right of the luma.
-    rgb = scaler.reformat(frame, format="rgb24")
-    rgb = scaler.reformat(rgb, width, height, interpolation=Interpolation.AREA)
+    # In one thread: waking a pool of them costs more than it saves.
+    rgb = scaler.reformat(frame, format="rgb24", threads=1)
+    rgb = scaler.reformat(rgb, width, height, interpolation=Interpolation.AREA, threads=1)
     return np.asarray(rgb.to_ndarray(), np.uint8)
 
 

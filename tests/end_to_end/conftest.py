@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from nexus_protocol.vocabulary import Role
+
 from .harness import Person, Relay
 from .xdisplay import Canvas, Mailbox, running_xvfb
 
@@ -56,20 +58,20 @@ def office(relay: Relay, display: str, whole_canvas: Canvas) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def ada(relay: Relay) -> Person:
-    """An operator."""
-    return relay.person("ada", "operator")
+    """An operator, whose token the relay's own command made."""
+    return relay.holder("ada", relay.token("--role", "operator", "--subject", "ada"))
 
 
 @pytest.fixture(scope="session")
 def robot(relay: Relay) -> Person:
     """An automation."""
-    return relay.person("robot", "automation")
+    return relay.person("robot", Role.AUTOMATION)
 
 
 @pytest.fixture(scope="session")
 def guest(relay: Relay) -> Person:
     """A viewer."""
-    return relay.person("guest", "viewer")
+    return relay.person("guest", Role.VIEWER)
 
 
 @pytest.fixture

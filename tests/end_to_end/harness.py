@@ -12,12 +12,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Condition, Thread
 from typing import IO, NamedTuple, Self
 
 import pytest
+
+from nexus_protocol.vocabulary import Role
+from relay import tokens
 
 from .terminal import DEADLINE, Terminal
 
@@ -134,6 +138,14 @@ def run(module: str, *arguments: str, changes: Mapping[str, str] | None = None) 
         return program.ended()
 
 
+def together(*programs: Program) -> list[Done]:
+    """Let programs run side by side, each to its end."""
+    with ExitStack() as running:
+        for program in programs:
+            running.enter_context(program)
+        return [program.ended() for program in programs]
+
+
 @dataclass(frozen=True)
 class Person:
     """Somebody with a token: what a program run by them needs on its command line."""
@@ -158,7 +170,11 @@ class Person:
 
     def console(self, *arguments: str, size: tuple[int, int] = SIZE) -> Terminal:
         """``nexus-tui connect`` in a terminal."""
-        return Terminal(python("nexus_tui", "connect", *arguments, *self.options), environment(), size)
+        return Terminal(self.command("connect", *arguments), environment(), size)
+
+    def command(self, name: str, *arguments: str) -> list[str]:
+        """``nexus-tui`` with their options."""
+        return python("nexus_tui", name, *arguments, *self.options)
 
 
 class Relay:
@@ -187,16 +203,17 @@ class Relay:
         assert (done.status, done.error) == (0, "")
 
     def key(self) -> bytes:
-        from relay import tokens
-
         return tokens.load_key(self.folder / "state")
 
-    def person(self, name: str, role: str, *desks: str) -> Person:
-        """Somebody new with a token made by ``nexus-relay token``, and a state folder of their own."""
-        named = [argument for desk in desks for argument in ("--desk", desk)]
-        done = run("relay", *self._state, "token", "--role", role, "--subject", name, *named)
-        assert done.status == 0, done.error
-        return self.holder(name, done.out)
+    def token(self, *options: str) -> str:
+        """``nexus-relay token``."""
+        done = run("relay", *self._state, "token", *options)
+        assert (done.status, done.error) == (0, "")
+        return done.out
+
+    def person(self, name: str, role: Role, *desks: str) -> Person:
+        """Somebody new with a token for these desks, or all, and a state folder of their own."""
+        return self.holder(name, tokens.mint(self.key(), role, name, desks or "*"))
 
     def holder(self, name: str, token: str) -> Person:
         """Somebody who holds this token, whatever it is worth."""
@@ -210,7 +227,7 @@ class Relay:
 
     def agent(self, desk: str, *options: str, policy: str = "") -> Program:
         """``nexus-agent run``, once it serves its desk."""
-        holder = self.person(desk, "agent", desk)
+        holder = self.person(desk, Role.AGENT, desk)
         (holder.folder / "policy.toml").write_text(policy, encoding="utf-8")
         agent = Program("nexus_agent", "run", *holder.options, *options)
         try:

@@ -70,6 +70,15 @@ class Screen(pyte.Screen):
         text = self.text
         return all(word in text for word in words)
 
+    def row_of(self, words: str) -> int:
+        """The first row with these words; -1 where they are not."""
+        return next((row for row, line in enumerate(self.display) if words in line), -1)
+
+    def tells(self, *words: str) -> bool:
+        """Whether the notices at the right edge say each of these, however they are broken into lines."""
+        text = "".join("".join(line[-60:].replace("▌", " ").split()) for line in self.display)
+        return all("".join(word.split()) in text for word in words)
+
     def glyph(self, column: int, row: int) -> str:
         return self.buffer[row][column].data
 
@@ -169,6 +178,9 @@ class Terminal:
     def wait_text(self, *words: str) -> None:
         self.wait(lambda screen: screen.shows(*words), f"the text {words}")
 
+    def wait_told(self, *words: str) -> None:
+        self.wait(lambda screen: screen.tells(*words), f"a notice of {words}")
+
     def wait_gone(self, *words: str) -> None:
         self.wait(lambda screen: not any(screen.shows(word) for word in words), f"the end of the text {words}")
 
@@ -198,8 +210,10 @@ class Terminal:
         self.mouse(button, column, row, up=True)
 
     def resize(self, columns: int, rows: int) -> None:
+        """Another size; nothing is shown until the program draws it again."""
         with self._changed:
             self._screen.resize(rows, columns)
+            self._screen.erase_in_display(2)
         self._set_size(columns, rows)
 
     def _set_size(self, columns: int, rows: int) -> None:

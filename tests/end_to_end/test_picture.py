@@ -81,8 +81,10 @@ def test_the_last_change_appears_though_nothing_follows(console: Terminal, canva
         and (row + 1 - box.top) / box.rows * DESK[1] < top + height
     ]
     assert len(inside) > 20
+    # Video smears colours a little at an edge; a picture that is half a cell off would miss by more.
     console.wait(
-        lambda screen: all(near(half, PURPLE) for cell in inside for half in screen.halves(*cell)), "all of the square"
+        lambda screen: all(near(half, PURPLE, 40) for cell in inside for half in screen.halves(*cell)),
+        "all of the square",
     )
     around = console.wait(lambda screen: screen.area_of([PURPLE]), "the square")
     assert around.columns <= width / DESK[0] * box.columns + 2
@@ -112,3 +114,35 @@ def test_the_picture_follows_the_terminals_size(console: Terminal, canvas: Canva
     assert has_desk_shape(wide)
     console.resize(120, 36)
     console.wait(lambda screen: quarters_at(screen) == before, "the picture as it was")
+
+
+def test_the_picture_can_have_the_whole_terminal(console: Terminal, canvas: Canvas) -> None:
+    """``f`` hides the panes and brings them back; the picture takes the room and gives it up."""
+    paint_quarters(canvas)
+    before = wait_quarters(console)
+    console.send("f")
+    wide = console.wait(
+        lambda screen: (
+            not screen.shows("Action log") and (box := quarters_at(screen)) is not None and box.rows > 30 and box
+        ),
+        "a larger picture",
+    )
+    assert wide.columns > before.columns + 20
+    console.send("f")
+    console.wait(lambda screen: screen.shows("Action log") and quarters_at(screen) == before, "the panes again")
+
+
+def test_a_narrow_terminal_has_its_panes_below_the_picture(console: Terminal, canvas: Canvas) -> None:
+    """On 80×24 the picture keeps the upper part for itself, and what waits and was done is still to be seen."""
+    paint_quarters(canvas)
+    console.resize(80, 24)
+    console.wait(
+        lambda screen: (
+            screen.shows("Action log")
+            and (box := quarters_at(screen)) is not None
+            and 11 <= box.rows < box.bottom <= screen.row_of("Requests")
+        ),
+        "the picture above the panes",
+    )
+    console.resize(120, 36)
+    wait_quarters(console)
