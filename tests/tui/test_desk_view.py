@@ -2,86 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 
 import numpy as np
-import pyte
 import pytest
-from textual import events, on
-from textual.app import App, ComposeResult
-from textual.drivers.headless_driver import HeadlessDriver
-from textual.pilot import Pilot
 
-from nexus_protocol.vocabulary import Button
-from nexus_tui.render.halfblock import Frame
 from nexus_tui.widgets import desk_view
-from nexus_tui.widgets.desk_view import DeskView
 
-DESK = (320, 192)
-SIZE = (40, 12)  # the desk fits exactly: 8 desk pixels a picture pixel
-
-
-class Terminal(HeadlessDriver):
-    """A terminal emulator in memory: what the app writes ends up on ``screen``."""
-
-    screen: pyte.Screen
-    sent: list[str]
-
-    @property
-    def is_headless(self) -> bool:
-        return False
-
-    def start_application_mode(self) -> None:
-        super().start_application_mode()
-        self.sent = []
-        self.screen = pyte.Screen(*self._get_terminal_size())
-        self.screen.set_mode(pyte.modes.LNM)
-        self.stream = pyte.Stream(self.screen)
-
-    def write(self, data: str) -> None:
-        self.sent.append(data)
-        self.stream.feed(data)
-
-
-class Console(App[None]):
-    def __init__(self) -> None:
-        super().__init__(driver_class=Terminal)
-        self.view = DeskView()
-        self.view.desk_size = DESK
-        self.pointer: list[DeskView.Pointer] = []
-        self.resized: list[DeskView.Resized] = []
-        self.drawn = asyncio.Event()
-
-    def compose(self) -> ComposeResult:
-        yield self.view
-
-    @on(DeskView.Pointer)
-    def _pointer(self, message: DeskView.Pointer) -> None:
-        self.pointer.append(message)
-
-    @on(DeskView.Resized)
-    def _resized(self, message: DeskView.Resized) -> None:
-        self.resized.append(message)
-
-    def post_display_hook(self) -> None:
-        self.drawn.set()
-
-    @property
-    def terminal(self) -> Terminal:
-        assert isinstance(self._driver, Terminal)
-        return self._driver
-
-    def colours(self, column: int, row: int) -> tuple[str, str]:
-        """What a cell of the terminal shows in its upper and lower half."""
-        cell = self.terminal.screen.buffer[row][column]
-        return {
-            "▀": (cell.fg, cell.bg), "▄": (cell.bg, cell.fg), "█": (cell.fg, cell.fg), " ": (cell.bg, cell.bg),
-        }[cell.data]  # fmt: skip
-
-    def events(self) -> list[tuple[str, int, int, Button | None, int, int]]:
-        return [(each.kind, each.x, each.y, each.button, each.dx, each.dy) for each in self.pointer]
+from .desk_view_app import SIZE, assert_shows, console, paint, picture, until
 
 
 @pytest.fixture(autouse=True)
@@ -91,51 +19,6 @@ def _truecolor(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     desk_view._style.cache_clear()
     yield
     desk_view._style.cache_clear()
-
-
-@asynccontextmanager
-async def console(size: tuple[int, int] = SIZE) -> AsyncIterator[tuple[Console, Pilot[None]]]:
-    app = Console()
-    async with app.run_test(headless=False, size=size) as pilot:
-        await pilot.pause()
-        yield app, pilot
-
-
-async def paint(app: Console, pilot: Pilot[None]) -> int:
-    """Let the app draw what it owes, without waiting for its clock; tells the bytes it took."""
-    before = len(app.terminal.sent)
-    await pilot.pause()
-    app.screen._on_timer_update()
-    return len("".join(app.terminal.sent[before:]).encode())
-
-
-async def until(app: Console, condition: Callable[[], bool]) -> None:
-    """Wait, frame by frame, for something to be seen."""
-    async with asyncio.timeout(5):
-        while not condition():
-            app.drawn.clear()
-            await app.drawn.wait()
-
-
-def picture(seed: int = 1, width: int = 40, height: int = 24) -> Frame:
-    """Blocks in a few colours that rounding leaves alone."""
-    palette = np.array([(0, 0, 0), (255, 255, 255), (255, 0, 0), (0, 255, 0), (0, 0, 255)], np.uint8)
-    coarse = np.random.default_rng(seed).integers(0, len(palette), (height // 2, width // 2))
-    frame: Frame = palette[coarse.repeat(2, axis=0).repeat(2, axis=1)]
-    frame[1::5, ::3] = 255
-    return frame
-
-
-def hexadecimal(colour: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> str:
-    return "".join(f"{channel:02x}" for channel in colour.tolist())
-
-
-def assert_shows(app: Console, frame: Frame, column: int = 0, row: int = 0) -> None:
-    """The terminal shows the frame, from a cell on."""
-    for y in range(frame.shape[0] // 2):
-        for x in range(frame.shape[1]):
-            expected = (hexadecimal(frame[2 * y, x]), hexadecimal(frame[2 * y + 1, x]))
-            assert app.colours(column + x, row + y) == expected, (x, y)
 
 
 async def test_terminal_shows_the_newest_frame() -> None:
@@ -291,117 +174,6 @@ async def test_a_flash_goes_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
         await until(app, lambda: app.terminal.screen.buffer[6][20].data == "┼")
         await until(app, lambda: "┼" not in app.terminal.screen.display[6])
         assert_shows(app, picture())
-
-
-async def test_pointer_events_name_desk_pixels() -> None:
-    """Press, drag and release tell the centre of the cell on the desk, and the button."""
-    async with console((60, 12)) as (app, pilot):
-        app.view.show(picture())
-        await pilot.hover(app.view, (10, 0))
-        await pilot.mouse_down(app.view, (12, 3), button=3)
-        await pilot.hover(app.view, (30, 6))
-        await pilot._post_mouse_events([events.MouseMove, events.MouseUp], app.view, (31, 7), button=3)
-        await pilot.pause()
-        assert app.events() == [
-            ("move", 4, 8, None, 0, 0),
-            ("move", 20, 56, None, 0, 0),
-            ("down", 20, 56, Button.RIGHT, 0, 0),
-            ("drag", 164, 104, Button.RIGHT, 0, 0),
-            ("drag", 172, 120, Button.RIGHT, 0, 0),
-            ("up", 172, 120, Button.RIGHT, 0, 0),
-        ]
-        assert app.mouse_captured is None
-
-
-async def test_a_release_without_its_button_is_the_last_one_pressed() -> None:
-    """The oldest mouse protocol does not say which button came up."""
-    async with console() as (app, pilot):
-        app.view.show(picture())
-        await pilot.mouse_down(app.view, (20, 6), button=2)
-        await pilot._post_mouse_events([events.MouseUp], app.view, (20, 6), button=0)
-        await pilot.pause()
-        assert app.events()[-1] == ("up", 164, 104, Button.MIDDLE, 0, 0)
-
-
-async def test_the_margin_is_not_the_desk_but_a_drag_ends_at_its_edge() -> None:
-    """Clicks beside the picture tell nothing; a button let go there comes up at the nearest pixel."""
-    async with console((60, 12)) as (app, pilot):
-        app.view.show(picture())
-        await pilot.mouse_down(app.view, (3, 3))
-        await pilot.mouse_up(app.view, (3, 3))
-        await pilot.pause()
-        assert app.pointer == []
-        await pilot.mouse_down(app.view, (10, 3))
-        await pilot.mouse_up(app.view, (59, 11))
-        await pilot.pause()
-        assert app.events()[-1] == ("up", 316, 184, Button.LEFT, 0, 0)
-
-
-async def test_pointer_is_silent_without_a_picture() -> None:
-    """Nobody clicks on a desk he cannot see."""
-    async with console() as (app, pilot):
-        await pilot.click(app.view, (20, 6))
-        app.view.show(picture())
-        app.view.clear()
-        await pilot.click(app.view, (20, 6))
-        await pilot.pause()
-        assert app.pointer == []
-
-
-async def test_a_lost_mouse_lets_the_buttons_go() -> None:
-    """When another widget takes the mouse, or the view is hidden, a held button comes up where it was."""
-    async with console() as (app, pilot):
-        app.view.show(picture())
-        await pilot.mouse_down(app.view, (20, 6))
-        app.capture_mouse(app.screen)
-        await pilot.pause()
-        assert app.events()[-1] == ("up", 164, 104, Button.LEFT, 0, 0)
-        app.capture_mouse(None)
-        await pilot.mouse_down(app.view, (21, 6))
-        app.view.display = False
-        await pilot.pause()
-        assert app.events()[-1] == ("up", 172, 104, Button.LEFT, 0, 0)
-
-
-async def test_a_second_press_right_behind_a_release_stays_down() -> None:
-    """Events that arrive in one burst, as over a slow line, keep their order and nothing is let go early."""
-    async with console() as (app, pilot):
-        app.view.show(picture())
-        for kind in (events.MouseDown, events.MouseUp, events.MouseDown):
-            app.view.post_message(kind(app.view, 20, 6, 0, 0, 1, False, False, False))
-        await pilot.pause()
-        await pilot.pause()
-        assert [each.kind for each in app.pointer] == ["down", "up", "down"]
-
-
-@pytest.mark.parametrize(
-    ("kind", "shift", "dx", "dy"),
-    [
-        (events.MouseScrollUp, False, 0, -1),
-        (events.MouseScrollDown, False, 0, 1),
-        (events.MouseScrollLeft, False, -1, 0),
-        (events.MouseScrollRight, False, 1, 0),
-        (events.MouseScrollUp, True, -1, 0),
-        (events.MouseScrollDown, True, 1, 0),
-    ],
-)
-async def test_wheel_turns_right_and_down(kind: type[events.MouseEvent], shift: bool, dx: int, dy: int) -> None:
-    """Each notch is told with its direction; shift turns the wheel sideways."""
-    async with console() as (app, pilot):
-        app.view.show(picture())
-        await pilot._post_mouse_events([kind], app.view, (1, 1), shift=shift)
-        await pilot.pause()
-        assert app.events() == [("scroll", 12, 24, None, dx, dy)]
-
-
-async def test_a_mouse_that_reports_pixels_is_finer_than_cells() -> None:
-    """Where the terminal tells fractions of a cell, each reaches its own pixel of the desk."""
-    async with console() as (app, pilot):
-        app.view.show(picture())
-        app.supports_smooth_scrolling = True
-        app.view.post_message(events.MouseMove(app.view, 20.125, 6.875, 0, 0, 0, False, False, False))
-        await pilot.pause()
-        assert app.events() == [("move", 161, 110, None, 0, 0)]
 
 
 async def test_terminals_of_256_colours_get_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
