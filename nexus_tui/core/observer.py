@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from nexus_protocol.messages import ActionReport, RequestClosed, RequestOpened, Result, Welcome
 
-from .stream import Picture
+if TYPE_CHECKING:
+    from .stream import Picture
 
 
 class SessionState(StrEnum):

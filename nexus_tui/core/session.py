@@ -13,7 +13,7 @@ import time
 import uuid
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nexus_protocol.actions import Action, Move, Press, Release
 from nexus_protocol.dialer import ConnectionState, RelayClient, Status, delays, dial
@@ -48,7 +48,9 @@ from nexus_protocol.vocabulary import ActionState
 
 from .clock import PictureClock
 from .observer import Observer, SessionState, Silence
-from .stream import StreamReceiver
+
+if TYPE_CHECKING:
+    from .stream import StreamReceiver
 
 PING_INTERVAL = 2.0
 STREAM_RETRY = 2.0
@@ -281,6 +283,8 @@ class Session:
 
     async def _keep_streaming(self, link: Link[FromAgent, ToAgent]) -> None:
         """Offer a stream, and another one whenever its path breaks while the link still stands."""
+        from .stream import StreamReceiver  # aiortc takes longer to load than a script's action to be done
+
         if self._viewport is not None:
             link.send(SetViewport(viewport=self._viewport))
         while True:

@@ -10,19 +10,18 @@ import codecs
 import fcntl
 import os
 import re
-import shutil
-import signal
+import select
 import struct
 import subprocess
 import termios
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from threading import Condition, Thread
-from typing import NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import pyte
 
-DEADLINE = 20.0
-"""Seconds after which a test stops waiting. Only a failure ever takes so long."""
+from .processes import DEADLINE, end_of, make_end, needed
 
 T = TypeVar("T")
 Colour = tuple[int, int, int]
@@ -79,6 +78,11 @@ class Screen(pyte.Screen):
         text = "".join("".join(line[-60:].replace("▌", " ").split()) for line in self.display)
         return all("".join(word.split()) in text for word in words)
 
+    @property
+    def modes(self) -> set[int]:
+        """The DEC private modes that are set: 1049 for the alternate screen, 1006 for the mouse, …"""
+        return {number >> 5 for number in self.mode if number % 32 == 0}
+
     def glyph(self, column: int, row: int) -> str:
         return self.buffer[row][column].data
 
@@ -109,6 +113,7 @@ def near(shown: Colour | None, wanted: Colour, tolerance: int = 20) -> bool:
     return shown is not None and all(abs(a - b) <= tolerance for a, b in zip(shown, wanted, strict=True))
 
 
+@cache
 def _colour(name: str) -> Colour | None:
     if not re.fullmatch("[0-9a-f]{6}", name):
         return None
@@ -119,17 +124,18 @@ class Terminal:
     """A program in a terminal of its own. At the end of the block the program is gone."""
 
     def __init__(self, command: list[str], environment: Mapping[str, str], size: tuple[int, int]) -> None:
-        setsid = shutil.which("setsid")
-        assert setsid is not None, "setsid (util-linux) makes the pty the program's own"
         self._screen = Screen(*size)
         self._stream = pyte.Stream(self._screen)
         self._changed = Condition()
         self._over = False
+        self._traceback = False
+        self._hung_up = os.eventfd(0)
         self._master, slave = os.openpty()
         self._set_size(*size)
+        self.first_settings = termios.tcgetattr(self._master)
         try:
             self.process = subprocess.Popen(
-                [setsid, "--ctty", *command],
+                [needed("setsid"), "--ctty", *command],  # which makes the pty the program's own
                 env={**environment, "TERM": "xterm-256color", "COLORTERM": "truecolor"},
                 stdin=slave, stdout=slave, stderr=slave,
             )  # fmt: skip
@@ -142,22 +148,36 @@ class Terminal:
 
     def _read(self) -> None:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        rest = ""
-        while True:
-            try:
-                data = os.read(self._master, 65_536)
-            except OSError:  # EIO: the program, and whatever it left, has let go of the terminal
-                break
+        last = rest = ""
+        while data := self._output():
             text = rest + decoder.decode(data)
             unfinished = _UNFINISHED.search(text)
             end = unfinished.start() if unfinished else len(text)
             text, rest = text[:end], text[end:]
             with self._changed:
                 self._stream.feed(_FOREIGN.sub("", text))
+                self._traceback |= "Traceback" in last + text
                 self._changed.notify_all()
+            last = (last + text)[-10:]
         with self._changed:
+            self._last_settings = termios.tcgetattr(self._master)
+            os.close(self._master)  # here, for a close elsewhere would not end the read
             self._over = True
             self._changed.notify_all()
+
+    def _output(self) -> bytes:
+        """What comes next; nothing when the program, and whatever it left, or the test has let go of the terminal."""
+        data, patience = b"", None
+        while len(data) < 65_536:  # a pty gives 4 KiB at a time; what is there already belongs together
+            ready, _, _ = select.select([self._master, self._hung_up], [], [], patience)
+            if self._master not in ready or self._hung_up in ready:
+                break
+            try:
+                data += os.read(self._master, 65_536)
+            except OSError:  # EIO
+                break
+            patience = 0
+        return data
 
     def wait(self, condition: Callable[[Screen], T | bool | None], what: str) -> T:
         """Wait until the screen fulfils a condition; ``what`` names it. Returns what the condition did."""
@@ -219,31 +239,31 @@ class Terminal:
     def _set_size(self, columns: int, rows: int) -> None:
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
+    def line_settings(self) -> list[Any]:
+        """How the terminal's line is set (termios), now or at its end: echo, signals, line mode."""
+        with self._changed:
+            return self._last_settings if self._over else termios.tcgetattr(self._master)
+
     # -- its end --------------------------------------------------------------------------------------------
 
     def ended(self) -> int:
         """Wait for the program's own end; its exit status. The screen is complete then."""
-        status = self.process.wait(DEADLINE)
+        status = end_of(self.process)
         self._reader.join(DEADLINE)
         return status
 
     def hang_up(self) -> None:
         """The terminal's window is closed."""
-        master, self._master = self._master, -1
-        os.close(master)
+        os.eventfd_write(self._hung_up, 1)
+        self._reader.join(DEADLINE)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *error: object) -> None:
-        try:
-            if self.process.poll() is None:
-                self.process.send_signal(signal.SIGTERM)
-                self.process.wait(DEADLINE)
-        finally:
-            if self.process.poll() is None:
-                self.process.kill()
-                self.process.wait()
-            self._reader.join(DEADLINE)
-            if self._master >= 0:
-                self.hang_up()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        make_end(self.process)
+        self._reader.join(DEADLINE)
+        self.hang_up()
+        os.close(self._hung_up)
+        if kind is None:
+            assert not self._traceback, self._screen.text

@@ -14,7 +14,8 @@ from PIL import Image
 from nexus_protocol.vocabulary import Role
 
 from .conftest import OFFICE
-from .harness import Person, Relay, run
+from .harness import Person, Relay
+from .processes import run
 from .xdisplay import DESK, Canvas, Mailbox, running_xterm
 
 WIDTH, HEIGHT = DESK

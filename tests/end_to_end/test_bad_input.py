@@ -14,7 +14,8 @@ import pytest
 from nexus_protocol.vocabulary import Role
 from relay import tokens
 
-from .harness import Done, Person, Program, Relay, environment, run, together
+from .harness import Person, Relay
+from .processes import Done, Program, environment, run, together
 from .terminal import Terminal
 from .xdisplay import Canvas
 

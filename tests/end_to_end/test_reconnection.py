@@ -16,8 +16,9 @@ from websockets.sync.client import connect
 from nexus_protocol.relay_messages import PATH, VERSION_HEADER
 from nexus_protocol.vocabulary import VERSION, Role
 
-from .harness import Person, Program, Relay
-from .terminal import DEADLINE, Box, Terminal
+from .harness import Person, Relay
+from .processes import DEADLINE, Program
+from .terminal import Box, Terminal
 from .xdisplay import Canvas
 
 ANNEX = "annex"

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple, TypeVar
 import xcffib
 import xcffib.xproto
 
-from .harness import environment, needed
-from .terminal import DEADLINE, Colour
+from .processes import DEADLINE, environment, make_end, needed
+from .terminal import Colour
 
 DESK = (800, 500)
 """Pixels of the display."""
@@ -39,8 +39,7 @@ def running_xvfb(size: tuple[int, int] = DESK) -> Iterator[str]:
             assert number, "Xvfb did not start"
             yield f":{number}"
     finally:
-        process.terminate()
-        process.wait(DEADLINE)
+        make_end(process)
 
 
 class PointerEvent(NamedTuple):
@@ -142,8 +141,7 @@ def running_xterm(display: str, script: str, *arguments: str) -> Iterator[None]:
         yield
     finally:
         connection.disconnect()
-        process.terminate()
-        process.wait(DEADLINE)
+        make_end(process)
 
 
 class Mailbox:
