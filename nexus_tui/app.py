@@ -26,6 +26,8 @@ class NexusApp(App[None], inherit_bindings=False):
         super().__init__()
         self._main = MainScreen(session, keys, view_only=view_only)
         self._notes = tuple(notes)
+        self.crash: Exception | None = None
+        """What ended the application, when it was an error of its own."""
         self._run = {"palette": self.action_command_palette, "quit": self.exit}
         # Textual's own two bindings would hide ours: it adds the palette's unless there is one, and we took quit away.
         self._bindings = BindingsMap(self.BINDINGS)
@@ -46,6 +48,12 @@ class NexusApp(App[None], inherit_bindings=False):
     def on_mount(self) -> None:
         for note in self._notes:
             self.notify(note, severity="warning", markup=False, timeout=10)
+
+    def _handle_exception(self, error: Exception) -> None:
+        """A bug of ours: leave, and let whoever started us say so; Textual would print what is in our variables."""
+        super()._handle_exception(error)
+        self._exit_renderables.clear()
+        self.crash = self.crash or error
 
     async def on_event(self, event: events.Event) -> None:
         """Before anything else looks at a key, the driven desk does: Ctrl+C and Ctrl+Q included."""

@@ -6,9 +6,13 @@ import asyncio
 import contextlib
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
-from nexus_protocol.errors import UsageError
+import structlog
+
+from nexus_protocol.errors import NexusError, UsageError
 
 from .commandline import Settings
 from .core.commands import keymap
@@ -44,6 +48,19 @@ async def run_console(settings: Settings, desk: str | None, *, view_only: bool) 
                 await app.run_async()
         finally:
             session.observer = Silence()
+    if app.crash is not None:
+        raise _own_error(app.crash)
+
+
+def _own_error(crash: Exception) -> NexusError:
+    """What to say of a bug: where it is, but nothing of what was in the console's variables."""
+    structlog.get_logger().debug("the console failed", exc_info=crash)
+    frames = traceback.extract_tb(crash.__traceback__)
+    where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return NexusError(
+        f"the console met an error of its own: {type(crash).__name__}{where}. The desk is as it was; "
+        "please report this, with what -vv adds"
+    )
 
 
 @contextlib.contextmanager

@@ -10,12 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-import uuid
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any
 
-from nexus_protocol.actions import Action, Move, Press, Release
+from nexus_protocol.actions import Action, payload_hash, validated
 from nexus_protocol.dialer import ConnectionState, RelayClient, Status, delays, dial
 from nexus_protocol.errors import LinkClosed, NexusError, ProtocolError, Unauthorized, Unreachable
 from nexus_protocol.link import Link
@@ -48,14 +46,18 @@ from nexus_protocol.vocabulary import ActionState
 
 from .clock import PictureClock
 from .observer import Observer, SessionState, Silence
+from .pending import Pending
 
 if TYPE_CHECKING:
     from .stream import StreamReceiver
 
 PING_INTERVAL = 2.0
+SILENCE = 10.0
+"""Seconds without a word, though it was asked every PING_INTERVAL, after which the agent counts as gone."""
+ANSWER_TIMEOUT = 10.0
+PROBLEM_RETRY = 30.0
 STREAM_RETRY = 2.0
 WELCOME_TIMEOUT = 10.0
-MAX_PENDING = 256
 
 
 class Session:
@@ -78,10 +80,11 @@ class Session:
         self._stream: StreamReceiver | None = None
         self._viewport: Viewport | None = None
         self._pixels: tuple[int, int] | None = None
-        self._pending: OrderedDict[str, Act] = OrderedDict()
-        self._results: dict[str, asyncio.Future[Result]] = {}
-        self._moving = ""
-        self._next_move: Move | None = None
+        self._pending = Pending(self._tell_result)
+        self._stream_failed = asyncio.Event()
+        self._answered = asyncio.Event()
+        self._stream_problem = ""
+        self._heard = 0.0
         self._connected = asyncio.Event()
         self._present = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -106,8 +109,14 @@ class Session:
 
     def start(self) -> None:
         """Serve the open link from now on: nothing that the agent says is taken before."""
-        if self._link is not None:
-            self._task = asyncio.create_task(self._serve(self._link), name="session")
+        self._task = asyncio.create_task(self._serve(self._link), name="session")
+
+    async def switch(self, desk: str) -> None:
+        """Leave this desk for another; the session reaches it as soon as that can be done."""
+        await self._leave()
+        self.desk, self.welcome = desk, None
+        self.on_presence(self._relay.desks)
+        self.start()
 
     async def _leave(self) -> None:
         if self._task is not None:
@@ -117,54 +126,63 @@ class Session:
         if self._link is not None:
             link, self._link = self._link, None
             link.close(reason="the console has left")
-        self._abandon("the console has left this desk")
+        self._pending.abandon(Unreachable("the console has left this desk"))
 
     def act(self, action: Action) -> str:
-        """Ask for an action; its end comes as Result, its life as ActionReport. Raises Unreachable when offline.
+        """Ask for an action and return its id; its end comes as Result, its life as ActionReport.
 
-        Pointer moves are merged: one is under way at a time, and then the newest goes.
+        Pointer moves are merged: one is under way at a time, and then the newest goes; a merged one has no id.
+        Raises UsageError for what no desk can do, Unreachable when offline.
         """
-        if self._link is None:
-            raise Unreachable(f"not connected to {self.desk}: nothing was sent")
-        if len(self._pending) >= MAX_PENDING:
-            raise Unreachable(f"{self.desk} has not answered {MAX_PENDING} actions: nothing more is sent")
-        if isinstance(action, Move) and self._moving:
-            self._next_move = action
-            return self._moving
-        act = Act(id=uuid.uuid4().hex, action=action)
-        self._link.send(act)
-        self._pending[act.id] = act
-        if isinstance(action, Move):
-            self._moving = act.id
-        return act.id
+        act = self._act(action)
+        return act.id if act is not None else ""
 
     async def perform(self, action: Action) -> Result:
-        """Act, and wait for the end. Raises LinkClosed when the session ends before the action does."""
-        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        number = self.act(action)
-        self._results[number] = future
+        """Act, and wait for the end. Raises as `act` does, and NexusError when the end will not be heard of."""
+        act = self._act(action)
+        assert act is not None, "moves are not waited for"
         try:
-            return await future
-        finally:
-            del self._results[number]
+            return await self._pending.end_of(act)
+        except asyncio.CancelledError:
+            self.cancel(act.id)
+            raise
+
+    def _act(self, action: Action) -> Act | None:
+        action = validated(action)
+        if self._link is None or self._link.closed:
+            raise Unreachable(f"not connected to {self.desk}: nothing was sent")
+        if (act := self._pending.begin(action)) is not None:
+            self._send(act)
+        return act
 
     def cancel(self, action_id: str) -> None:
-        if self._link is not None:
-            self._link.send(Cancel(id=action_id))
+        """Withdraw what waits, stop what runs."""
+        self._send(Cancel(id=action_id))
+
+    def cancel_all(self) -> int:
+        """Do that to all of one's own that has not ended; how many that were."""
+        acts = tuple(self._pending)
+        for act in acts:
+            self.cancel(act.id)
+        return len(acts)
 
     def decide(self, request: RequestOpened, approve: bool, reason: str = "") -> None:
         """Decide exactly what was shown."""
-        if self._link is not None:
-            digest = request.payload_hash
-            self._link.send(Decide(request=request.request, payload_hash=digest, approve=approve, reason=reason))
+        digest = payload_hash(request.action)  # of what was shown, whatever the agent says it is
+        self._send(Decide(request=request.request, payload_hash=digest, approve=approve, reason=reason))
 
     def look(self, viewport: Viewport, pixels: tuple[int, int]) -> None:
         """What to stream, and the size in pixels the pictures are wanted in."""
         self._viewport, self._pixels = viewport, pixels
         if self._stream is not None:
             self._stream.set_size(*pixels)
+        self._send(SetViewport(viewport=viewport))
+
+    def _send(self, message: ToAgent) -> None:
+        """To the agent, if there is a link: what still matters on the next one is said again there."""
         if self._link is not None:
-            self._link.send(SetViewport(viewport=viewport))
+            with contextlib.suppress(LinkClosed):
+                self._link.send(message)
 
     @property
     def desks(self) -> tuple[str, ...]:
@@ -205,31 +223,41 @@ class Session:
         """A link that has been welcomed. Raises Unreachable, Unauthorized or ProtocolError."""
         self.observer.on_state(SessionState.REACHING, f"opening {self.desk}")
         link = await self._relay.open(self.desk)
-        link.send(Hello())
         try:
-            async with asyncio.timeout(WELCOME_TIMEOUT):
-                first = await link.receive()
-        except TimeoutError:
-            link.close(reason="no welcome")
-            raise Unreachable(f"{self.desk} did not answer within {WELCOME_TIMEOUT:.0f} s") from None
-        if isinstance(first, Bye):
-            kind = Unreachable if first.code == "shutdown" else Unauthorized  # an agent that goes may come back
-            raise kind(f"{self.desk} refuses this console: {first.reason}")
-        if not isinstance(first, Welcome):
-            link.close(reason="spoke before its welcome")
-            raise ProtocolError("malformed", f"{self.desk} spoke before its welcome")
+            first = await self._greet(link)
+        except BaseException:
+            link.close(reason="not welcomed")
+            raise
+        if self.welcome is not None and first.instance != self.welcome.instance:
+            doubt = "the agent was started anew; whether this was done is not known"
+            self._pending.abandon(Unreachable(doubt), ActionState.FAILED)
         self.welcome = first
         self.observer.on_welcome(first)
         self.observer.on_state(SessionState.LIVE, "")
         return link
 
-    async def _serve(self, link: Link[FromAgent, ToAgent]) -> None:
-        attempts = delays()
+    async def _greet(self, link: Link[FromAgent, ToAgent]) -> Welcome:
+        link.send(Hello())
+        try:
+            async with asyncio.timeout(WELCOME_TIMEOUT):
+                first = await link.receive()
+        except TimeoutError:
+            raise Unreachable(f"{self.desk} did not answer within {WELCOME_TIMEOUT:.0f} s") from None
+        if isinstance(first, Bye):
+            # Only another version stays another version; an agent that goes or is full may be there again.
+            kind = Unauthorized if first.code == "version" else Unreachable
+            raise kind(f"{self.desk} refuses this console: {first.reason}")
+        if not isinstance(first, Welcome):
+            raise ProtocolError("malformed", f"{self.desk} spoke before its welcome")
+        return first
+
+    async def _serve(self, link: Link[FromAgent, ToAgent] | None) -> None:
+        why = f"going to {self.desk}"
         while True:
             try:
-                why = await self._converse(link)
-                attempts = delays()
-                link = await self._reopen(why, attempts)
+                if link is not None:
+                    why = await self._converse(link)
+                link = await self._reopen(why, delays())
             except Unauthorized as error:
                 self._end(str(error))
                 return
@@ -251,35 +279,31 @@ class Session:
 
     async def _converse(self, link: Link[FromAgent, ToAgent]) -> str:
         """Serve one link until it ends; returns why it did."""
-        self._link = link
+        self._link, self._heard = link, time.monotonic()
         tasks = [asyncio.create_task(self._ping(link), name="pinger")]
         if self._watch:
             tasks.append(asyncio.create_task(self._keep_streaming(link), name="stream"))
         try:
-            for act in self._pending.values():
-                link.send(act)  # the agent runs an id at most once, and repeats its result
+            for act in self._pending:
+                link.send(act)
             while True:
                 message = await link.receive()
+                self._heard = time.monotonic()
                 if isinstance(message, Bye):
+                    if message.code == "protocol":  # something of ours was at fault, and would be again
+                        self._pending.abandon(Unreachable(f"{self.desk} cannot take this: {message.reason}"))
                     return message.reason
                 await self._take(message)
         except ProtocolError as error:
             link.close(error.code, str(error))
             return str(error)
         finally:
-            if self._link is link and link.closed:
-                self._link = None
+            self._link = None
+            link.close(reason="the console has left")
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            self._forget_pointer()
-
-    def _forget_pointer(self) -> None:
-        """A held button or a movement means nothing on the next link; the agent has let go of it."""
-        self._moving, self._next_move = "", None
-        for act in list(self._pending.values()):
-            if isinstance(act.action, Move | Press | Release):
-                self._on_result(Result(id=act.id, state=ActionState.CANCELLED, message="the link was lost"))
+            self._pending.forget_pointer()
 
     async def _keep_streaming(self, link: Link[FromAgent, ToAgent]) -> None:
         """Offer a stream, and another one whenever its path breaks while the link still stands."""
@@ -288,36 +312,43 @@ class Session:
         if self._viewport is not None:
             link.send(SetViewport(viewport=self._viewport))
         while True:
-            failed = asyncio.Event()
-            stream = StreamReceiver(self.observer.on_picture, failed.set)
+            self._stream_failed.clear()
+            self._answered.clear()
+            self._stream = stream = StreamReceiver(self.observer.on_picture, self._stream_failed.set)
             if self._pixels is not None:
                 stream.set_size(*self._pixels)
-            self._stream = stream
+            pause, problem = STREAM_RETRY, "no UDP path to the desk for its picture; trying again"
             try:
                 link.send(Offer(sdp=await stream.offer()))
-                await failed.wait()
+                async with asyncio.timeout(ANSWER_TIMEOUT):
+                    await self._answered.wait()
+                await self._stream_failed.wait()
+            except TimeoutError:
+                problem = "the desk does not answer for its picture; trying again"
             except LinkClosed:
                 return
             finally:
                 self._stream = None
                 await stream.close()
-            self.observer.on_stream_problem("no UDP path to the desk for its picture; trying again")
-            await asyncio.sleep(STREAM_RETRY)
+            if self._stream_problem:
+                pause, problem = PROBLEM_RETRY, self._stream_problem
+            self.observer.on_stream_problem(problem)
+            await asyncio.sleep(pause)
 
     async def _ping(self, link: Link[FromAgent, ToAgent]) -> None:
         with contextlib.suppress(LinkClosed):
             while True:
                 link.send(Ping(sent=time.monotonic()))
                 await asyncio.sleep(PING_INTERVAL)
+                if time.monotonic() - self._heard > SILENCE:
+                    link.close("silent", f"{self.desk} has not answered for {SILENCE:.0f} s")
 
     async def _take(self, message: FromAgent) -> None:
         match message:
             case Pong():
                 self.clock.pong(message, time.monotonic())
-            case Answer(problem=problem) if problem:
-                self.observer.on_stream_problem(problem)
-            case Answer(sdp=sdp):
-                await self._accept(sdp)
+            case Answer():
+                await self._accept(message)
             case StreamClock():
                 self.clock.stream(message)
             case DeskResized(width=width, height=height):
@@ -335,33 +366,24 @@ class Session:
             case Welcome():
                 raise ProtocolError("malformed", f"{self.desk} said welcome twice")
 
-    async def _accept(self, sdp: str) -> None:
-        if self._stream is None:
-            return
+    async def _accept(self, answer: Answer) -> None:
+        self._answered.set()
+        self._stream_problem = answer.problem
         try:
-            await self._stream.accept(sdp)
+            if self._stream is not None and not answer.problem:
+                await self._stream.accept(answer.sdp)
         except NexusError as error:
-            self.observer.on_stream_problem(str(error))
+            self._stream_problem = str(error)
+        if self._stream_problem:
+            self._stream_failed.set()
 
     def _on_result(self, result: Result) -> None:
-        self._pending.pop(result.id, None)
-        if result.id == self._moving:
-            move, self._moving, self._next_move = self._next_move, "", None
-            if move is not None:
-                self.act(move)
-        if (future := self._results.get(result.id)) is not None and not future.done():
-            future.set_result(result)
+        if (move := self._pending.ended(result)) is not None:
+            self.act(move)
+
+    def _tell_result(self, result: Result) -> None:
         self.observer.on_result(result)
 
     def _end(self, reason: str) -> None:
-        self._abandon(reason)
+        self._pending.abandon(Unreachable(reason))
         self.observer.on_state(SessionState.ENDED, reason)
-
-    def _abandon(self, reason: str) -> None:
-        """Nothing that is under way will be heard of again: say so to everyone who waits."""
-        for number in list(self._pending):
-            del self._pending[number]
-            self.observer.on_result(Result(id=number, state=ActionState.CANCELLED, message=reason))
-        for future in self._results.values():
-            if not future.done():
-                future.set_exception(Unreachable(reason))

@@ -1,11 +1,13 @@
 """The receiving end of the live picture: a WebRTC connection whose newest frame is handed to the console.
 
-The console's edge to aiortc. Two things are our own, both measured to matter:
+The console's edge to aiortc. Three things are our own, all measured to matter:
 
 - aiortc's jitter buffer holds every frame back until a packet of the next one arrives. With frames sent only on
-  change the last change would never be shown. `FrameBuffer` releases a frame on its RTP marker bit.
+  change the last change would never be shown. `FrameBuffer` releases a frame on its RTP marker bit. A packet that is
+  lost for good holds aiortc's back for hundreds of packets more; `FrameBuffer` soon goes on with a new keyframe.
 - aiortc decodes every frame into an unbounded queue. `Decoder` decodes in one thread, and turns only the newest
   picture into the pixels that will be drawn.
+- aiortc takes half a minute to see that a path is dead. `StreamReceiver` listens for the agent's sender reports.
 """
 
 from __future__ import annotations
@@ -15,11 +17,11 @@ import contextvars
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpReceiver, RTCSessionDescription
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpReceiver, RTCSessionDescription, RTCTransportStats
 from aiortc.jitterbuffer import JitterBuffer, JitterFrame
 from aiortc.rtp import RtpPacket
 from av import CodecContext, FFmpegError, Packet, VideoFrame
@@ -32,6 +34,12 @@ from nexus_protocol.errors import NexusError
 CLOCK_RATE = 90_000
 CAPACITY = 512
 """Packets of RTP held while one is missing; a power of two."""
+PATIENCE = 0.15
+"""Seconds a missing packet, or its retransmission, may take; less than the settle frames go on after a change."""
+ASK_AGAIN = 0.1
+"""Seconds between requests for a keyframe: a request, or the keyframe itself, can be lost too."""
+SILENCE = 5.0
+"""Seconds without a packet after which a path is dead: aiortc reports at least every 1.5 s, even from a still desk."""
 
 
 class Picture(NamedTuple):
@@ -43,37 +51,115 @@ class Picture(NamedTuple):
 
 
 class FrameBuffer(JitterBuffer):
-    """aiortc's jitter buffer, releasing frames at their last packet to ``on_frame`` and never to aiortc itself."""
+    """aiortc's jitter buffer, releasing frames at their last packet to ``on_frame`` and never to aiortc itself.
 
-    def __init__(self, on_frame: Callable[[JitterFrame], None]) -> None:
+    A packet that is still missing after `PATIENCE` is given up: the picture is broken until the next keyframe.
+    """
+
+    def __init__(self, on_frame: Callable[[JitterFrame], None], clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(capacity=CAPACITY, is_video=True)
         self._on_frame = on_frame
+        self._clock = clock
+        self._hole: tuple[int, float] | None = None
+        """The sequence number that is waited for while later ones are here, and since when."""
+        self._asked = float("-inf")
         self.broken = False
-        """Set by the decoder: the picture is damaged, ask for a keyframe with the next packet."""
+        """Frames are dropped, and keyframes asked for, until one comes. Set by the decoder too, in its thread."""
 
     def add(self, packet: RtpPacket) -> tuple[bool, JitterFrame | None]:
-        lost, _ = super().add(packet)
-        lost, self.broken = lost or self.broken, False
-        return lost, None
+        """Take a packet; the flag says that a keyframe must be asked for (RFC 4585 section 6.3.1)."""
+        now = self._clock()
+        # A retransmission of what was given up; from 100 packets back, aiortc takes it for a new beginning.
+        if self._origin is not None and 0 < (self._origin - packet.sequence_number) % 2**16 <= CAPACITY:
+            return self._must_ask(now), None
+        overflown, _ = super().add(packet)
+        if overflown:
+            self.broken = True
+        self._release()
+        if self._has_waited(now):
+            self._give_up()
+            self._release()
+        return self._must_ask(now), None
 
     def _remove_frame(self, sequence_number: int) -> JitterFrame | None:
+        return None  # `add` releases them
+
+    def _release(self) -> None:
+        """Hand over the frames that are whole; of a broken picture only those from a keyframe on."""
+        if self.broken:
+            self._skip_to_keyframe()
         while frame := self._first_frame():
             self.remove(len(frame))
-            data = b"".join(packet._data for packet in frame)  # type: ignore[attr-defined]  # noqa: SLF001
-            self._on_frame(JitterFrame(data=data, timestamp=frame[-1].timestamp))
-        return None
+            if self.broken and not _begins_keyframe(frame[0]):
+                continue
+            self.broken = False
+            self._on_frame(JitterFrame(data=b"".join(map(_data, frame)), timestamp=frame[-1].timestamp))
 
-    def _first_frame(self) -> list[RtpPacket]:
-        """The packets of the oldest frame, when all of them are here."""
-        packets: list[RtpPacket] = []
+    def _held(self) -> Iterator[RtpPacket | None]:
+        """The packets from the oldest on, None for those that are not here."""
         for count in range(self._capacity):
-            packet = self._packets[((self._origin or 0) + count) % self._capacity]
+            yield self._packets[((self._origin or 0) + count) % self._capacity]
+
+    def _unbroken(self) -> list[RtpPacket]:
+        """The packets before the first that is missing."""
+        packets: list[RtpPacket] = []
+        for packet in self._held():
             if packet is None:
                 break
             packets.append(packet)
-            if packet.marker:
-                return packets
-        return []
+        return packets
+
+    def _first_frame(self) -> list[RtpPacket]:
+        """The packets of the oldest frame, when all of them are here."""
+        packets = self._unbroken()
+        return next((packets[:count] for count, packet in enumerate(packets, 1) if packet.marker), [])
+
+    def _skip_to_keyframe(self) -> None:
+        for count, packet in enumerate(self._held()):
+            if packet is not None and _begins_keyframe(packet):
+                self.remove(count)
+                break
+
+    def _has_waited(self, now: float) -> bool:
+        """Whether a packet has been missing for too long."""
+        unbroken = len(self._unbroken())
+        if self._capacity - self._packets.count(None) == unbroken:
+            self._hole = None
+            return False
+        missing = ((self._origin or 0) + unbroken) % 2**16
+        if self._hole is None or self._hole[0] != missing:
+            self._hole = missing, now
+        return now - self._hole[1] >= PATIENCE
+
+    def _give_up(self) -> None:
+        """Drop everything before a keyframe that begins behind the hole; everything, when there is none."""
+        self.broken = True
+        hole, dropped = len(self._unbroken()), 0
+        for count, packet in enumerate(self._held(), 1):
+            if packet is None:
+                continue
+            if count > hole and _begins_keyframe(packet):
+                dropped = count - 1
+                break
+            dropped = count
+        self.remove(dropped)
+
+    def _must_ask(self, now: float) -> bool:
+        if not self.broken or now - self._asked < ASK_AGAIN:
+            return False
+        self._asked = now
+        return True
+
+
+def _data(packet: RtpPacket) -> bytes:
+    """What a packet carries of its frame; aiortc attaches it without declaring it."""
+    return bytes(packet._data)  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+def _begins_keyframe(packet: RtpPacket) -> bool:
+    """Whether a VP8 keyframe begins here: its frame type is 0, and a start code follows (RFC 6386 section 9.1)."""
+    data = _data(packet)
+    return len(data) > 5 and not data[0] & 1 and data[3:6] == b"\x9d\x01\x2a"
 
 
 class Decoder:
@@ -159,6 +245,8 @@ class StreamReceiver:
         self._buffer: FrameBuffer | None = None
         self._decoder = Decoder(on_picture, self._damaged)
         self._on_failed = on_failed
+        self._closing = False
+        self._listening: asyncio.Task[None] | None = None
         self._connection.on("connectionstatechange", self._on_state)
 
     def set_size(self, width: int, height: int) -> None:
@@ -188,12 +276,33 @@ class StreamReceiver:
             return "udp"
 
     async def close(self) -> None:
+        self._closing = True
         self._decoder.stop()
+        if self._listening is not None:
+            self._listening.cancel()
+            await asyncio.gather(self._listening, return_exceptions=True)
         await self._connection.close()
 
     def _on_state(self) -> None:
-        if self._connection.connectionState == "failed":
-            self._on_failed()
+        match self._connection.connectionState:
+            case "connected" if not self._closing and self._listening is None:
+                self._listening = asyncio.create_task(self._listen())
+            # A path that dies, and an agent that hangs up, end in "closed".
+            case "failed" | "closed" if not self._closing:
+                self._on_failed()
+
+    async def _listen(self) -> None:
+        """Give the path up when nothing has come over it for a while, long before aioice does (30 s, RFC 7675)."""
+        heard, before = await self._heard(), -1
+        while heard != before:
+            await asyncio.sleep(SILENCE)
+            heard, before = await self._heard(), heard
+        self._on_failed()
+
+    async def _heard(self) -> int:
+        """How many bytes have come, sender reports included."""
+        stats = (await self._receiver.getStats()).values()
+        return sum(each.bytesReceived for each in stats if isinstance(each, RTCTransportStats))
 
     def _damaged(self) -> None:
         if self._buffer is not None:

@@ -96,8 +96,12 @@ class DeskScreen(Screen[None]):
             self.post_message(self.DeskWanted())
 
     def on_resize(self, event: events.Resize) -> None:
-        self.set_class(event.size.width < WIDE, "-narrow")
-        tiny = event.size.width < SMALL[0] or event.size.height < SMALL[1]
+        self._lay_out(*event.size)
+
+    def _lay_out(self, width: int, height: int) -> None:
+        """Panes beside the picture, below it, or none: by the terminal's size and the person's wish."""
+        tiny = width < SMALL[0] or height < SMALL[1]
+        self.set_class(width < WIDE, "-narrow")
         self.set_class(tiny, "-tiny")
         self.set_class(tiny or self._bare, "-bare")
 
@@ -119,11 +123,12 @@ class DeskScreen(Screen[None]):
 
     @property
     def driving(self) -> bool:
-        return self._mode is Mode.DRIVE
+        """Whether keys go to the desk: not those that are typed into a dialog above it."""
+        return self._mode is Mode.DRIVE and self.is_current
 
     def drive(self, event: events.Event) -> bool:
         """Take a key or a paste for the desk when driving; whether it was taken."""
-        if self._mode is not Mode.DRIVE or self.app.screen is not self:
+        if not self.driving:
             return False
         if isinstance(event, events.Paste):
             if len(event.text) > MAX_TEXT:
@@ -144,15 +149,21 @@ class DeskScreen(Screen[None]):
     def _on_pointer(self, event: DeskView.Pointer) -> None:
         if self._view_only:
             if event.kind == "down":
-                self._say("view only: nothing is sent to the desk", "warning")
+                self._only_viewing()
             return
         action = self._gestures.action(event.kind, event.x, event.y, event.button, event.dx, event.dy)
         if action is not None:
             self._act(action)
 
-    def _act(self, action: Action) -> None:
+    def _only_viewing(self) -> bool:
+        """Whether nothing may be sent; says so then."""
         if self._view_only:
-            self._say("view only: nothing is sent to the desk", "warning")
+            key = next((show_key(key) for key in self._keys["view_only"]), "the palette")
+            self._say(f"view only is on, so nothing is sent; {key} turns it off", "warning")
+        return self._view_only
+
+    def _act(self, action: Action) -> None:
+        if self._only_viewing():
             return
         try:
             self._session.act(action)
@@ -181,6 +192,7 @@ class DeskScreen(Screen[None]):
     def on_state(self, state: SessionState, detail: str) -> None:
         if state is not SessionState.LIVE:
             self._requests.clear()
+            self._age = None
             self._view.clear("Not connected" if state is SessionState.ENDED else "Reaching the desk…", detail)
         self._set_status(state=state, detail=detail)
 
@@ -223,6 +235,8 @@ class DeskScreen(Screen[None]):
     @told
     def on_request(self, request: RequestOpened) -> None:
         self._requests.open(request)
+        self._bare = False  # nobody decides what cannot be seen
+        self._lay_out(*self.size)
         self.app.bell()
         self.refresh_bindings()
 
@@ -246,9 +260,9 @@ class DeskScreen(Screen[None]):
     def _refresh_status(self) -> None:
         now = time.monotonic()
         fps = sum(1 for at in self._frames if at > now - 1)
-        clock = self._session.clock
+        clock, live = self._session.clock, self._status.status.state is SessionState.LIVE
         self._set_status(
-            fps=fps, age=self._age, round_trip=clock.round_trip, transport=self._session.transport,
+            fps=fps, age=self._age, round_trip=clock.round_trip if live else None, transport=self._session.transport,
         )  # fmt: skip
 
     def _set_status(self, **changes: object) -> None:

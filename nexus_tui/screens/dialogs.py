@@ -8,6 +8,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Input, Label, OptionList, Static
 
@@ -33,7 +34,7 @@ class Prompt(ModalScreen[str | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical() as box:
-            box.border_title = self._title
+            box.border_title = Content(self._title)  # not markup: it may be a person's or a peer's text
             yield Input()
             yield Label(f"{self._hint}   Enter: go, Esc: cancel", classes="hint")
 
@@ -53,8 +54,8 @@ class Choice(ModalScreen[str | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical() as box:
-            box.border_title = self._title
-            yield OptionList(*self._names)
+            box.border_title = Content(self._title)  # not markup: it may be a person's or a peer's text
+            yield OptionList(*(Content(name) for name in self._names))
             yield Label("Enter: go, Esc: cancel", classes="hint")
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
@@ -73,7 +74,7 @@ class Reading(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         with VerticalScroll() as box:
-            box.border_title = self._title
+            box.border_title = Content(self._title)  # not markup: it may be a person's or a peer's text
             yield Static(self._text)
             yield Label("Esc: close", classes="hint")
 

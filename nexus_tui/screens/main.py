@@ -60,10 +60,8 @@ class MainScreen(DeskScreen):
             self._say(str(error), "error")
 
     def _do_drive(self) -> None:
-        if self._view_only:
-            self._say(f"view only is on; {show_key(self._keys['view_only'][0])} turns it off", "warning")
-            return
-        self._enter(Mode.DRIVE)
+        if not self._only_viewing():
+            self._enter(Mode.DRIVE)
 
     def _do_leave_drive(self) -> None:
         self._enter(Mode.COMMAND)
@@ -75,7 +73,9 @@ class MainScreen(DeskScreen):
         self._decide(approve=False)
 
     def _decide(self, *, approve: bool) -> None:
-        if (request := self._requests.decidable()) is not None:
+        if self.has_class("-bare"):
+            self._say("a request is waiting; make this terminal larger to see it, and decide then", "warning")
+        elif (request := self._requests.decidable()) is not None:
             self._session.decide(request, approve)
         elif len(self._requests):
             self._say("the request shown has just changed: look at it, then press the key again", "warning")
@@ -89,14 +89,22 @@ class MainScreen(DeskScreen):
     def _do_request_up(self) -> None:
         self._requests.scroll_page_up(animate=False)
 
+    def _do_cancel(self) -> None:
+        if not self._session.cancel_all():
+            self._say("nothing that you asked for is under way")
+
     @work
     async def _do_type_text(self) -> None:
+        if self._only_viewing():
+            return
         text = await self.app.push_screen_wait(Prompt("Type text on the desk", "All Unicode is typed as it stands."))
         if text:
             self._act(Type(text=text))
 
     @work
     async def _do_send_keys(self) -> None:
+        if self._only_viewing():
+            return
         chord = await self.app.push_screen_wait(Prompt("Send keys to the desk", "For example ctrl+alt+delete, super."))
         if chord:
             try:
@@ -106,10 +114,12 @@ class MainScreen(DeskScreen):
 
     @work
     async def _do_execute(self) -> None:
+        if self._only_viewing():
+            return
         line = await self.app.push_screen_wait(
             Prompt("Run a command on the desk", "No shell: program, then arguments.")
         )
-        if not line:
+        if not line or not line.strip():
             return
         try:
             argv = tuple(shlex.split(line))
@@ -119,7 +129,10 @@ class MainScreen(DeskScreen):
         result = await self._perform(Execute(argv=argv))
         if result is not None and (result.data or result.stderr):
             text = visible_lines((result.data + result.stderr).decode("utf-8", "replace"))
-            await self.app.push_screen_wait(Reading(visible(line), Text(text)))
+            if self._mode is Mode.DRIVE or not self.is_current:  # a dialog now would take keys meant for something else
+                self._say(f"{visible(line)} printed {len(text):,} characters: {text[:200]}")
+            else:
+                await self.app.push_screen_wait(Reading(visible(line), Text(text)))
 
     @work
     async def _do_screenshot(self) -> None:
@@ -142,7 +155,7 @@ class MainScreen(DeskScreen):
 
     def _do_side(self) -> None:
         self._bare = not self._bare
-        self.set_class(self._bare, "-bare")
+        self._lay_out(*self.size)
 
     def _do_log(self) -> None:
         self._log.focus()
@@ -150,20 +163,18 @@ class MainScreen(DeskScreen):
     @work(exclusive=True, group="desks")
     async def _do_desks(self) -> None:
         if not (desks := self._session.desks):
-            self._view.clear("No desk is there", "Start nexus-agent on one; it appears here.")
+            if not self._session.desk:
+                self._view.clear("No desk is there", "Start nexus-agent on one: it appears here.")
+            else:
+                self._say("no desk is there now, or the relay is not reached")
             return
         desk = await self.app.push_screen_wait(Choice("Which desk?", desks))
-        if desk is None or desk == self._session.desk:
+        if desk is None or (desk == self._session.desk and self._status.status.state is SessionState.LIVE):
             return
         self._requests.clear()
+        self._set_status(desk=desk)
         self._view.clear(f"Opening {desk}…")
-        try:
-            await self._session.open(desk)
-        except NexusError as error:
-            self._view.clear(f"{desk} cannot be reached", str(error))
-            self.on_state(SessionState.ENDED, str(error))
-        else:
-            self._begin()
+        await self._session.switch(desk)
 
     def _do_help(self) -> None:
         text = Text()

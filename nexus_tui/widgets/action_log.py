@@ -69,7 +69,7 @@ def _what(entry: LogEntry) -> list[Segment]:
     return [
         Segment(f" {mark} ", style),
         Segment(f"{clock} ", _DIM),
-        Segment(f"{entry.report.who} ", _WHO),
+        Segment(f"{visible(entry.report.who)} ", _WHO),
         Segment(visible(entry.what), _WHAT),
     ]
 

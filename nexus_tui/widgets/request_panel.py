@@ -14,12 +14,13 @@ from textual.containers import VerticalScroll
 from textual.message import Message
 from textual.widgets import Static
 
-from nexus_protocol.actions import Action, Execute, FileWrite, Key, Type, describe, kind_of
+from nexus_protocol.actions import kind_of
 from nexus_protocol.messages import RequestOpened
 from nexus_protocol.vocabulary import RequestState
 
 from ..core.model import RequestQueue, Waiting
-from ..core.text import visible, visible_lines
+from ..core.payload import parts_of
+from ..core.text import visible
 
 DEAD_SECONDS = 0.35
 
@@ -45,13 +46,15 @@ class RequestPanel(VerticalScroll, can_focus=False):
         self._queue = RequestQueue(clock)
         self._clock = clock
         self._keys = keys
-        self._body = Static()
+        self._body, self._foot = Static(), Static()
         self._shown: int | None = None
         self._shown_at = 0.0
+        self._drawn: int | None = None
         self.may_decide = may_decide
 
     def compose(self):  # type: ignore[no-untyped-def]
         yield self._body
+        yield self._foot
 
     def on_mount(self) -> None:
         self._ticking = self.set_interval(1.0, self._draw, pause=True)
@@ -110,43 +113,34 @@ class RequestPanel(VerticalScroll, can_focus=False):
             self._ticking.pause()
             self.border_title = "Requests"
             self._body.update(Text("Nobody is waiting for permission.", "#8a8a94"))
+            self._foot.update("")
+            self._drawn = None
             return
         self._ticking.resume()
         count = len(self._queue)
         self.border_title = "Permission request" + (f" (1 of {count}, n: next)" if count > 1 else "")
-        self._body.update(_card(waiting, self._clock(), self._keys if self.may_decide else ""))
+        if self._drawn != waiting.opened.request:  # a large payload takes its time: once is enough
+            self._drawn = waiting.opened.request
+            self._body.update(_card(waiting.opened))
+        self._foot.update(_foot(waiting.deadline - self._clock(), self._keys if self.may_decide else ""))
 
 
-def _card(waiting: Waiting, now: float, keys: str) -> Text:
-    request = waiting.opened
-    left = max(0, round(waiting.deadline - now))
+def _card(request: RequestOpened) -> Text:
+    """Who asks for what, in full."""
     card = Text.assemble(
         (visible(request.who), "bold #5fafff"), (f" ({request.role})", "#8a8a94"), " asks to ",
         (kind_of(request.action), "bold #ffffff"), "\n",
-        (payload(request.action), "bold #ffd700"), "\n",
-        (f"needs {request.permission}", "#8a8a94"),
-        (f": {visible(request.why)}" if request.why else "", "#8a8a94"), "\n",
-        (f"{left} s left, then it is refused", "bold #ff5f5f" if left <= 10 else "#8a8a94"),
     )  # fmt: skip
-    if keys:
-        card.append(f"\n{keys}", "bold #ffffff")
-    return card
+    for part in parts_of(request.action):
+        card.append(part.text, "#8a8a94" if part.remark else "bold #ffd700")
+    why = f": {visible(request.why)}" if request.why else ""
+    return card.append(f"\nneeds {request.permission}{why}", "#8a8a94")
 
 
-def payload(action: Action) -> str:
-    """All of what is asked for: an approver must see the tail as well as the head."""
-    match action:
-        case Type(text=text):
-            return visible_lines(text)
-        case Key(chord=chord):
-            return visible(chord)
-        case Execute(argv=argv, cwd=cwd):
-            folder = f"\nin {visible(cwd)}" if cwd else ""
-            return "\n".join(visible(argument) for argument in argv) + folder
-        case FileWrite(path=path, data=data):
-            return f"{visible(path)}\n{visible_lines(data.decode('utf-8', 'replace'))}"
-        case _:
-            return visible(describe(action))
+def _foot(seconds: float, keys: str) -> Text:
+    left = max(0, round(seconds))
+    foot = Text(f"{left} s left, then it is refused", "bold #ff5f5f" if left <= 10 else "#8a8a94")
+    return foot.append(f"\n{keys}", "bold #ffffff") if keys else foot
 
 
 STATE_WORDS = {

@@ -10,6 +10,7 @@ from textual.widget import Widget
 
 from ..core.commands import Mode
 from ..core.observer import SessionState
+from ..core.text import visible
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,11 @@ def line(status: Status, width: int) -> Text:
     """The status as one line of at most ``width`` cells; what matters least is left out first."""
     lamp, colour = _LAMPS[status.state]
     driving = status.mode is Mode.DRIVE
-    left = Text.assemble((lamp, "bold" if driving else colour), " ", (status.desk or "no desk", "bold"))
+    left = Text.assemble((lamp, "bold" if driving else colour), " ", (visible(status.desk) or "no desk", "bold"))
     if driving:
         left.append(f"  DRIVING: every key goes to the desk, {status.leave_key} leaves")
     else:
-        left.append(f"  {status.detail or status.state.value}")
+        left.append(f"  {visible(status.detail) or status.state.value}")
         if status.view_only:
             left.append("  VIEW ONLY", "bold #ffaf00")
     if status.warning:
@@ -71,7 +72,7 @@ def line(status: Status, width: int) -> Text:
         f"rtt {_ms(status.round_trip)}",
         f"{status.fps:2d} fps",
         status.transport,
-        f"{status.role} {status.subject}".strip(),
+        visible(f"{status.role} {status.subject}".strip()),
     ]
     while parts and left.cell_len + len(right := "   ".join(reversed(parts))) + 2 > width:
         parts.pop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,14 +25,28 @@ def test_every_command_does_something() -> None:
 
 def test_keys_can_be_changed_and_a_typo_is_named_without_harm() -> None:
     """What is wrong is said with the nearest name; everything else holds."""
-    keys, problems = keymap({"drive": "f2, d", "aprove": "y", "deny": 3, "leave_drive": " "})
-    assert keys["drive"] == ("f2", "d")
-    assert (keys["deny"], keys["leave_drive"]) == (("x",), (LEAVE_DRIVE,))
+    keys, problems = keymap({"drive": "F2, ?", "help": "f1", "aprove": "y", "deny": 3, "log": "ctrl-l", "side": "v"})
+    assert keys["drive"] == ("f2", "question_mark")
+    assert (keys["deny"], keys["log"], keys["side"]) == (("x",), ("l",), ("f",))
     assert [str(problem) for problem in problems] == [
         "[keys]: unknown key 'aprove'; did you mean 'approve'?",
         "[keys]: deny is not text; write several keys as deny = 'f2,d'",
-        "[keys]: leave_drive needs a key, or nothing would leave drive mode",
+        "[keys]: log: 'ctrl-l' in 'ctrl-l' is not a known key; did you mean ctrl?",
+        "[keys]: v means view_only already; it cannot mean side too",
     ]
+
+
+def test_two_commands_can_swap_their_keys() -> None:
+    """What counts is whether a key means two things in the end."""
+    keys, problems = keymap({"approve": "x", "deny": "a"})
+    assert (keys["approve"], keys["deny"], problems) == (("x",), ("a",), [])
+
+
+@pytest.mark.parametrize("written", ["ctrl+]", "Ctrl+]", "ctrl+right_square_bracket", "f12", "", "nonsense"])
+def test_what_leaves_drive_mode_always_does(written: str) -> None:
+    """Whatever the settings say: nobody is locked in."""
+    keys, _ = keymap({"leave_drive": written})
+    assert LEAVE_DRIVE in keys["leave_drive"]
 
 
 def test_keys_are_shown_as_people_write_them() -> None:

@@ -3,84 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from textual.pilot import Pilot
-from textual.widgets import Input
 
-from nexus_protocol.actions import Click, Execute, FileWrite
 from nexus_protocol.vocabulary import ActionState, Button, Role
-from nexus_tui.app import NexusApp
-from nexus_tui.core.commands import keymap
+from nexus_tui.console import _own_error
 from nexus_tui.core.observer import SessionState
-from nexus_tui.screens.dialogs import Choice, Prompt, Reading
+from nexus_tui.screens.dialogs import Choice, Reading
 from nexus_tui.screens.main import MainScreen
-from nexus_tui.widgets.action_log import ActionLogView
 from nexus_tui.widgets.desk_view import DeskView
-from nexus_tui.widgets.request_panel import DEAD_SECONDS, RequestPanel
-from nexus_tui.widgets.status_line import StatusLine
 
-from .conftest import DEADLINE, World
-
-
-class Person:
-    """Who sits at the console: sees the widgets, presses keys."""
-
-    def __init__(self, app: NexusApp, pilot: Pilot[None]) -> None:
-        self.app, self.pilot = app, pilot
-        self.main: MainScreen = app.main
-        self.view = app.main.query_one(DeskView)
-        self.status = app.main.query_one(StatusLine)
-        self.requests = app.main.query_one(RequestPanel)
-        self.log = app.main.query_one(ActionLogView)
-
-    async def until(self, seen: Callable[[], object]) -> None:
-        """Let the application work until something is there to see."""
-        async with asyncio.timeout(DEADLINE):
-            while not seen():
-                await self.pilot.pause(0.01)
-
-    async def press(self, *keys: str) -> None:
-        await self.pilot.press(*keys)
-
-    @property
-    def lines(self) -> list[tuple[str, ActionState]]:
-        """The action log: what, and how it stands."""
-        return [(entry.what, entry.report.state) for entry in self.log._lines]
-
-    @property
-    def notes(self) -> list[str]:
-        return [str(note.message) for note in self.app._notifications]
-
-    @property
-    def card(self) -> str:
-        """The request that is shown."""
-        return str(self.requests._body.content)
-
-    @property
-    def footer(self) -> list[str]:
-        return [b.binding.description for b in self.app.screen.active_bindings.values() if b.binding.show and b.enabled]
-
-
-@asynccontextmanager
-async def console(
-    world: World, *, role: Role = Role.OPERATOR, desk: str | None = "office", view_only: bool = False,
-    size: tuple[int, int] = (140, 45), keys: dict[str, object] | None = None,
-) -> AsyncIterator[Person]:  # fmt: skip
-    session = world.session(role, "alice", watch=True)
-    async with session.dialled():
-        if desk is not None:
-            await session.open(desk)
-        app = NexusApp(session, keymap(keys or {})[0], view_only=view_only)
-        session.observer = app.main
-        async with app.run_test(size=size) as pilot:
-            person = Person(app, pilot)
-            if desk is not None:
-                await person.until(lambda: person.view._frame is not None)
-            yield person
+from .conftest import World
+from .person import answer, console, events_paste
 
 
 async def test_the_desk_is_seen_with_the_connection_and_who_one_is(world: World) -> None:
@@ -131,12 +66,6 @@ async def test_typed_and_pasted_text_reaches_the_desk(world: World) -> None:
         assert desk.text == "héllo wörld €\nsecond line"
 
 
-def events_paste(text: str):  # type: ignore[no-untyped-def]
-    from textual.events import Paste
-
-    return Paste(text)
-
-
 async def test_a_paste_that_is_too_long_types_nothing_and_says_so(world: World) -> None:
     """A megabyte is refused whole, not cut."""
     desk = await world.start_agent()
@@ -161,64 +90,6 @@ async def test_a_click_on_the_picture_reaches_that_pixel_of_the_desk(world: Worl
         assert person.lines == [(f"click left at {x},{y}", ActionState.DONE)]
 
 
-async def test_a_request_shows_who_what_and_where_and_runs_when_approved(world: World) -> None:
-    """Its place pulses while it waits; a decision key that comes too soon decides nothing."""
-    desk = await world.start_agent()
-    robot, _ = await world.enter(Role.AUTOMATION, "robot")
-    async with console(world) as person:
-        await person.press("a")
-        waiting = asyncio.create_task(robot.perform(Click(x=640, y=300)))
-        await person.until(lambda: len(person.requests))
-        shown_at = person.requests._shown_at
-        person.requests._clock = lambda: shown_at + DEAD_SECONDS - 0.01
-        await person.press("a")
-        assert any("just changed" in note for note in person.notes)
-        assert desk.clicks == []
-        for part in ("robot", "automation", "click", "640,300", "default for automation", "s left"):
-            assert part in person.card
-        await person.until(lambda: person.view._marks)
-        person.requests._clock = lambda: shown_at + DEAD_SECONDS + 0.01
-        await person.press("a")
-        assert (await waiting).state is ActionState.DONE
-        assert desk.clicks == [(640, 300, Button.LEFT)]
-        await person.until(lambda: person.lines[-1:] == [("click left at 640,300", ActionState.DONE)])
-        await person.until(lambda: not len(person.requests))
-
-
-async def test_a_denied_request_never_runs_and_the_next_one_is_shown(world: World) -> None:
-    """One key each; the queue goes on."""
-    desk = await world.start_agent()
-    robot, _ = await world.enter(Role.AUTOMATION, "robot")
-    async with console(world) as person:
-        first = asyncio.create_task(robot.perform(Execute(argv=("rm", "-rf", "/tmp/\x1b[2Jx"))))
-        await person.until(lambda: len(person.requests) == 1)
-        second = asyncio.create_task(robot.perform(Click(x=1, y=1)))
-        await person.until(lambda: len(person.requests) == 2)
-        assert "/tmp/␛[2Jx" in person.card
-        person.requests._clock = lambda: person.requests._shown_at + 1
-        await person.press("x")
-        assert (await first).state is ActionState.DENIED
-        await person.until(lambda: "left at 1,1" in person.card)
-        await person.press("x")
-        assert (await second).state is ActionState.DENIED
-    assert desk.clicks == []
-
-
-async def test_a_request_never_takes_the_focus(world: World) -> None:
-    """Whoever is typing goes on typing; the driven desk gets the `a`."""
-    desk = await world.start_agent()
-    robot, _ = await world.enter(Role.AUTOMATION, "robot")
-    async with console(world) as person:
-        await person.press("enter")
-        waiting = asyncio.create_task(robot.perform(Click(x=640, y=300)))
-        await person.until(lambda: len(person.requests))
-        await person.press("a")
-        await person.until(lambda: desk.text == "a")
-        assert len(person.requests) == 1
-        robot.cancel(next(iter(robot._pending)))
-        assert (await waiting).state is ActionState.CANCELLED
-
-
 async def test_view_only_sends_nothing(world: World) -> None:
     """Neither keys nor clicks; driving is refused with the key that allows it."""
     desk = await world.start_agent()
@@ -226,7 +97,11 @@ async def test_view_only_sends_nothing(world: World) -> None:
         await person.press("enter")
         assert not person.main.driving
         await person.pilot.click(DeskView, offset=(20, 10))
-        await person.until(lambda: len(person.notes) >= 2)
+        for key in ("e", "t", "k"):
+            await person.press(key)
+            await person.pilot.pause()
+            assert person.app.screen is person.main
+        await person.until(lambda: person.notes)
         assert desk.clicks == []
         assert "VIEW ONLY" in person.status.render().plain
         await person.press("v", "enter")
@@ -261,14 +136,6 @@ async def test_prompts_type_text_send_keys_and_run_commands(world: World) -> Non
         assert isinstance(person.app.screen, Reading)
         assert "one␛two" in person.app.screen._text.plain
         await person.press("escape")
-
-
-async def answer(person: Person, text: str) -> None:
-    await person.until(lambda: isinstance(person.app.screen, Prompt))
-    prompt = person.app.screen
-    prompt.query_one(Input).value = text
-    await person.press("enter")
-    await person.until(lambda: person.app.screen is not prompt)
 
 
 async def test_a_screenshot_is_saved_where_one_is(
@@ -352,19 +219,66 @@ async def test_the_palette_holds_every_command_and_quits_from_anywhere(world: Wo
         await person.until(lambda: person.app._exit)
 
 
-async def test_a_long_request_can_be_read_to_its_end(world: World) -> None:
-    """All of the payload is there, and Page Down goes through it without taking the focus."""
-    await world.start_agent()
-    robot, _ = await world.enter(Role.AUTOMATION, "robot")
+async def test_what_no_desk_can_do_is_refused_here_and_the_session_lives_on(world: World) -> None:
+    """A text past the limit, an empty command, markup in a command: a note, no more."""
+    desk = await world.start_agent(policy='[defaults]\nexecute = "allow"')
     async with console(world) as person:
-        content = "\n".join(f"line {n}" for n in range(200)).encode() + b"\nrm -rf /"
-        waiting = asyncio.create_task(robot.perform(FileWrite(path="/tmp/long", data=content)))
-        await person.until(lambda: len(person.requests))
-        assert "rm -rf /" in person.card
-        await person.until(lambda: person.requests.max_scroll_y > 0)
-        for _ in range(20):
-            await person.press("pagedown")
-        await person.until(lambda: person.requests.scroll_y == person.requests.max_scroll_y)
-        assert person.main.focused is person.view
-        robot.cancel(next(iter(robot._pending)))
-        assert (await waiting).state is ActionState.CANCELLED
+        for text in (" ", "echo [/nope]", "sh -c 'echo [bold]x'"):
+            await person.press("e")
+            await answer(person, text)
+            await person.until(lambda: isinstance(person.app.screen, Reading | MainScreen))
+            await person.pilot.pause()
+            if person.app.screen is not person.main:
+                await person.press("escape")
+        await person.press("t")
+        await answer(person, "x" * 150_000)
+        await person.until(lambda: any("cannot be done" in note for note in person.notes))
+        await person.press("t")
+        await answer(person, "still here")
+        await person.until(lambda: desk.text == "still here")
+
+
+async def test_resizing_while_the_desk_is_away_is_survived(world: World) -> None:
+    """The viewport is asked for when it is back."""
+    await world.start_agent()
+    async with console(world) as person:
+        await world.stop_agent()
+        await person.until(lambda: person.status.status.state is SessionState.REACHING)
+        for width in (80, 200, 120):
+            await person.pilot.resize_terminal(width, 40)
+            await person.pilot.pause()
+        await world.start_agent()
+        await person.until(lambda: person.view._frame is not None)
+
+
+async def test_a_desk_that_could_not_be_reached_can_be_chosen_again(world: World) -> None:
+    """The console waits for it, and is there when it is."""
+    await world.start_agent("office")
+    await world.start_agent("lab")
+    async with console(world) as person:
+        await person.press("o")
+        await person.until(lambda: isinstance(person.app.screen, Choice))
+        await world.stop_agent("lab")
+        await person.press("enter")
+        await person.until(lambda: "waiting for it" in person.status.status.detail)
+        assert person.status.status.desk == "lab"
+        lab = await world.start_agent("lab")
+        await person.until(lambda: person.view._frame is not None)
+        await person.press("enter", "x")
+        await person.until(lambda: lab.text == "x")
+
+
+async def test_a_bug_of_the_consoles_own_is_said_in_one_line(world: World) -> None:
+    """Where it is, and nothing of what was in its variables."""
+    await world.start_agent()
+
+    async def fail() -> None:
+        async with console(world) as person:
+            person.main.call_later(lambda: 1 // 0)
+            await person.until(lambda: person.app.crash)
+            assert person.app._exit_renderables == []
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+    error = _own_error(ZeroDivisionError("secret"))
+    assert (error.exit_status, "secret" in str(error), "ZeroDivisionError" in str(error)) == (1, False, True)
