@@ -7,6 +7,7 @@ line, and what is printed, is `cli`.
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable
 from typing import Any
 
@@ -61,6 +62,7 @@ class Agent:
     ) -> None:
         self.desk = desk
         self.name = name or ""
+        self.instance = secrets.token_hex(8)
         self._wanted_name = name
         self._on_status = on_status
         self._grabber = Grabber()
@@ -135,6 +137,7 @@ class Agent:
         session = Session(
             link,
             desk=self.name,
+            instance=self.instance,
             capture=self.desk.capture,
             runner=self.runner,
             stream_factory=self._stream_factory,
@@ -161,6 +164,9 @@ class Agent:
         for session in self._sessions:
             if session.actor == origin.actor and session.greeted:
                 session.send(result)
+
+    def present(self, actor: Actor) -> bool:
+        return any(session.actor == actor and not session.gone for session in self._sessions)
 
     # -- the desk -------------------------------------------------------------------------------------------
 

@@ -67,11 +67,19 @@ class Session:
     """Owns its stream. :meth:`run` returns when the link has ended, for whatever reason."""
 
     def __init__(
-        self, link: AgentLink, *, desk: str, capture: Capture, runner: Runner, stream_factory: StreamFactory
+        self,
+        link: AgentLink,
+        *,
+        desk: str,
+        instance: str,
+        capture: Capture,
+        runner: Runner,
+        stream_factory: StreamFactory,
     ) -> None:
         self.actor = Actor(link.peer, link.role)
         self._link = link
         self._desk = desk
+        self._instance = instance
         self._capture = capture
         self._runner = runner
         self._stream_factory = stream_factory
@@ -152,6 +160,7 @@ class Session:
                 effects=policy.effects(self.actor.role, self.actor.subject),
                 may_decide=may_decide(self.actor.role),
                 warning=f"the policy cannot be used: {policy.problem}" if policy.problem else "",
+                instance=self._instance,
             )
         )
         self.greeted = True

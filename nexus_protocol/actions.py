@@ -13,6 +13,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from .errors import UsageError
 from .vocabulary import Button, Permission
 
 MAX_TEXT = 100_000
@@ -135,6 +136,15 @@ PERMISSION_OF: dict[type[Struct], Permission] = {
     FileRead: Permission.FILE_READ,
     FileWrite: Permission.FILE_WRITE,
 }
+
+
+def validated(action: Action) -> Action:
+    """The action, held against the limits above before anything is sent. Raises UsageError."""
+    try:
+        checked: Action = msgspec.convert(msgspec.to_builtins(action, builtin_types=(bytes,)), Action)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"that cannot be done on any desk: {error}") from None
+    return checked
 
 
 def kind_of(action: Action) -> str:

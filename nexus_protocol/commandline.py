@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import click
 
-from .errors import NexusError
+from .errors import NexusError, printable
 from .settings import state_dir
 
 LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
@@ -72,13 +72,16 @@ def begin(program: str) -> Path:
 
 
 def complain(program: str, message: str, status: int = 1) -> int:
-    """Say what went wrong on one line of standard error; returns ``status``."""
-    click.echo(f"{program}: {' '.join(message.split())}", err=True)
+    """Say what went wrong on one line of standard error, which may quote a peer; returns ``status``."""
+    click.echo(f"{program}: {printable(' '.join(message.split()))}", err=True)
     return status
 
 
 def log_to_stderr(verbosity: int) -> None:
-    """Warnings only; 1 tells what happens, 2 everything. Libraries' own warnings are no user's business."""
+    """Warnings only; 1 tells what happens, 2 everything. Libraries' own warnings are no user's business.
+
+    Never the values of variables: they may be typed text, or a token.
+    """
     import structlog  # and rich behind it: not worth a tenth of a second to those who log nothing
 
     level = LEVELS[min(verbosity, len(LEVELS) - 1)]
@@ -89,11 +92,23 @@ def log_to_stderr(verbosity: int) -> None:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso"),
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(),
+                exception_formatter=structlog.dev.plain_traceback if verbosity > 1 else _name_error,
+            ),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+
+
+def _name_error(out: TextIO, failure: Any) -> None:
+    """Which error it was and where, on one line; its own words may quote what nobody is to read here."""
+    kind, _, trace = failure
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f" at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else ""
+    out.write(f"\n{kind.__name__}{where} (-vv tells more)")
 
 
 _STATE_DIR, _VERBOSE = "nexus.state_dir", "nexus.verbose"

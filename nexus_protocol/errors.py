@@ -15,13 +15,18 @@ quote what a peer said, so characters that would steer a terminal are replaced w
 from __future__ import annotations
 
 
+def printable(text: str) -> str:
+    """The text with what would steer a terminal replaced; line ends stay."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
 class NexusError(Exception):
     """Base of all errors that are shown to people: ``str(error)`` is the message."""
 
     exit_status = 1
 
     def __str__(self) -> str:
-        return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in super().__str__())
+        return printable(super().__str__())
 
 
 class UsageError(NexusError):

@@ -20,12 +20,13 @@ from msgspec import Meta
 
 from .actions import Action, Coordinate, Region, Struct
 from .codec import Codec
-from .vocabulary import VERSION, ActionState, Effect, Permission, RequestState, Role
+from .vocabulary import VERSION, ActionState, Effect, Name, NameOrNone, Permission, RequestState, Role
 
 MAX_MESSAGE = 32 * 1024 * 1024
 
 ActionId = Annotated[str, Meta(min_length=8, max_length=64, pattern=r"^[A-Za-z0-9-]+\Z")]
 """Chosen by whoever acts, unique among its actions: the agent runs one id at most once, also after a reconnect."""
+Instance = Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9-]*\Z")]
 Text = Annotated[str, Meta(max_length=2_048)]
 Sdp = Annotated[str, Meta(max_length=64 * 1024)]
 Pixels = Annotated[int, Meta(ge=2, le=16_384)]
@@ -88,17 +89,21 @@ class Ping(Struct, frozen=True, tag="ping"):
 
 
 class Welcome(Struct, frozen=True, tag="welcome"):
-    """The agent's first message: the desk, and what this operator may do on it."""
+    """The agent's first message: the desk, and what this operator may do on it.
 
-    desk: str
+    ``instance`` is another one after the agent was started anew: it then remembers no action id from before.
+    """
+
+    desk: Name
     width: Pixels
     height: Pixels
-    subject: str
+    subject: Name
     role: Role
     effects: dict[Permission, Effect]
     may_decide: bool
     version: int = VERSION
     warning: str = ""
+    instance: Instance = ""
 
 
 class Bye(Struct, frozen=True, tag="bye"):
@@ -147,7 +152,7 @@ class ActionReport(Struct, frozen=True, tag="action_report"):
     """
 
     number: int
-    who: str
+    who: Name
     role: Role
     kind: str
     summary: str
@@ -176,7 +181,7 @@ class RequestOpened(Struct, frozen=True, tag="request_opened"):
 
     request: int
     number: int
-    who: str
+    who: Name
     role: Role
     permission: Permission
     action: Action
@@ -188,7 +193,7 @@ class RequestOpened(Struct, frozen=True, tag="request_opened"):
 class RequestClosed(Struct, frozen=True, tag="request_closed"):
     request: int
     state: RequestState
-    by: str = ""
+    by: NameOrNone = ""
     reason: str = ""
 
 

@@ -21,7 +21,7 @@ from msgspec import Meta
 from .actions import Struct
 from .codec import Codec
 from .errors import ProtocolError
-from .vocabulary import VERSION, Role
+from .vocabulary import VERSION, Name, Role
 
 PATH = "/v1/connect"
 VERSION_HEADER = "Nexus-Protocol"
@@ -35,8 +35,6 @@ receiver together stay below four times as much. Each frame counts FRAME_COST mo
 FRAME_COST = 128
 _NUMBER = 4
 
-Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]*\Z")]
-"""Names of desks and subjects."""
 Reason = Annotated[str, Meta(max_length=512)]
 LinkNumber = Annotated[int, Meta(ge=0, le=0xFFFF_FFFF)]
 Ref = Annotated[int, Meta(ge=0, le=0xFFFF_FFFF)]
@@ -63,16 +61,16 @@ class Welcome(Struct, frozen=True, tag="welcome"):
     An agent finds the one desk that it serves.
     """
 
-    subject: str
+    subject: Name
     role: Role
-    desks: tuple[str, ...] = ()
+    desks: tuple[Name, ...] = ()
     version: int = VERSION
 
 
 class Presence(Struct, frozen=True, tag="presence"):
     """The desks an operator may reach, after a change."""
 
-    desks: tuple[str, ...]
+    desks: tuple[Name, ...]
 
 
 class Open(Struct, frozen=True, tag="open"):
@@ -85,7 +83,7 @@ class Open(Struct, frozen=True, tag="open"):
 class Opened(Struct, frozen=True, tag="opened"):
     ref: Ref
     link: LinkNumber
-    desk: str
+    desk: Name
 
 
 class NotOpened(Struct, frozen=True, tag="not_opened"):
@@ -100,7 +98,7 @@ class Incoming(Struct, frozen=True, tag="incoming"):
     """Tells the agent of a new link: who the relay says it is."""
 
     link: LinkNumber
-    subject: str
+    subject: Name
     role: Role
 
 

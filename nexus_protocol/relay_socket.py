@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import ipaddress
 import os
+import re
 import socket
 from urllib.parse import urlsplit
 
@@ -21,10 +22,13 @@ from .vocabulary import VERSION
 
 OPEN_TIMEOUT = 10.0
 CLOSE_TIMEOUT = 2.0
+_TOKEN = re.compile(r"[!-~]+")
 
 
 async def open_socket(url: str, token: str) -> ClientConnection:
     """An open WebSocket. Raises Unauthorized or Unreachable, whatever is at the other end or in the way."""
+    if not _TOKEN.fullmatch(token):  # else the library quotes the header, token and all
+        raise Unauthorized("the token holds what no token does: spaces, line ends or foreign letters; copy it anew")
     try:
         return await connect(
             url,

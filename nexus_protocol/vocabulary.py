@@ -1,11 +1,20 @@
-"""The words both sides share: roles, permissions, effects and the states of an action."""
+"""The words both sides share: roles, permissions, effects, the states of an action, and what a name looks like."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
+
+from msgspec import Meta
 
 VERSION = 1
 """Version of the relay and of the link protocol; a mismatch is refused and says which side to upgrade."""
+
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._@-]*"
+Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=rf"^{_NAME}\Z")]
+"""Names of desks and subjects: nothing in one can steer a terminal or pass for two."""
+NameOrNone = Annotated[str, Meta(max_length=64, pattern=rf"^({_NAME})?\Z")]
+"""A name, or empty."""
 
 
 class Role(StrEnum):

@@ -17,9 +17,8 @@ import msgspec
 from msgspec import Meta
 
 from nexus_protocol.errors import NexusError, Unauthorized, UsageError
-from nexus_protocol.relay_messages import Name
 from nexus_protocol.settings import read_secret, write_secret
-from nexus_protocol.vocabulary import Role
+from nexus_protocol.vocabulary import Name, Role
 
 from .claims import ALL_DESKS, Claims
 
@@ -134,6 +133,8 @@ def _decode(key: bytes, token: str) -> dict[str, Any]:
 def _claims(payload: dict[str, Any]) -> Claims:
     """Raises ValueError (msgspec's ValidationError is one) that names what is wrong."""
     checked = msgspec.convert(payload, _Payload)
+    if checked.sub in frozenset(Role):
+        raise ValueError(f"{checked.sub!r} is a role, and nobody's name: policies could not tell them apart")
     if not all(desk == ALL_DESKS or _is_name(desk) for desk in checked.desks):
         raise ValueError("a desk has a name that is none")
     if checked.role is Role.AGENT and (len(checked.desks) != 1 or ALL_DESKS in checked.desks):

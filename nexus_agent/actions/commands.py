@@ -12,6 +12,7 @@ from nexus_protocol.actions import Execute
 from nexus_protocol.errors import NexusError
 from nexus_protocol.vocabulary import ActionState
 
+from .guard import Guard
 from .outcome import Outcome
 
 MAX_OUTPUT = 1024 * 1024
@@ -48,19 +49,23 @@ class _Output(asyncio.SubprocessProtocol):
         self.exited.set()
 
 
+_Running = tuple[asyncio.SubprocessTransport, _Output, Guard]
+
+
 async def execute(action: Execute, environment: Mapping[str, str]) -> Outcome:
     """Run to the end, whatever its exit status; ``environment`` goes on top of the agent's own.
 
     Raises NexusError when it cannot be started.
 
     A timeout or a cancellation kills the whole process group. What a program that ended by itself left running
-    in the background stays: starting something that stays is a use of this.
+    in the background stays: starting something that stays is a use of this. An agent that is killed itself takes
+    the programs that still run with it (guard).
     """
     late = False
     starting = asyncio.ensure_future(_start(action, environment))
     try:
         # A start is not cut short: cancelled between fork and pipes, asyncio waits for ever for the child.
-        _, output = await asyncio.shield(starting)
+        _, output, _ = await asyncio.shield(starting)
         async with asyncio.timeout(action.timeout):
             await output.exited.wait()
     except TimeoutError:
@@ -69,7 +74,7 @@ async def execute(action: Execute, environment: Mapping[str, str]) -> Outcome:
         await asyncio.wait({starting})
         if starting.exception() is None:
             await _finish(*starting.result())
-    transport, output = starting.result()
+    transport, output, _ = starting.result()
     code = transport.get_returncode()
     said = [f"killed after {action.timeout:g} s without an end" if late else _ending(code)]
     said += [f"{name} cut after 1 MiB" for fd, name in ((_STDOUT, "output"), (_STDERR, "errors")) if fd in output.cut]
@@ -82,10 +87,12 @@ async def execute(action: Execute, environment: Mapping[str, str]) -> Outcome:
     )
 
 
-async def _start(action: Execute, environment: Mapping[str, str]) -> tuple[asyncio.SubprocessTransport, _Output]:
+async def _start(action: Execute, environment: Mapping[str, str]) -> _Running:
     folder = _folder(action.cwd)
+    guard: Guard | None = None
     try:
-        return await asyncio.get_running_loop().subprocess_exec(
+        guard = await Guard.start()
+        transport, output = await asyncio.get_running_loop().subprocess_exec(
             _Output,
             *action.argv,
             stdin=asyncio.subprocess.DEVNULL,
@@ -95,10 +102,14 @@ async def _start(action: Execute, environment: Mapping[str, str]) -> tuple[async
             env={**os.environ, **environment},
             start_new_session=True,
         )
-    except FileNotFoundError:
-        raise NexusError(f"there is no program {action.argv[0]!r} on the desk") from None
     except OSError as error:
+        if guard is not None:
+            await guard.release()
+        if guard is not None and isinstance(error, FileNotFoundError):
+            raise NexusError(f"there is no program {action.argv[0]!r} on the desk") from None
         raise NexusError(f"cannot start {action.argv[0]!r}: {error.strerror or error}") from None
+    guard.watch(transport.get_pid())
+    return transport, output, guard
 
 
 def _folder(cwd: str | None) -> str:
@@ -108,12 +119,13 @@ def _folder(cwd: str | None) -> str:
     return folder
 
 
-async def _finish(transport: asyncio.SubprocessTransport, output: _Output) -> None:
+async def _finish(transport: asyncio.SubprocessTransport, output: _Output, guard: Guard) -> None:
     """Nothing of a program that did not end by itself is left running, and the child is reaped."""
     try:
         if not output.exited.is_set():
             _kill_group(transport.get_pid())
             await output.exited.wait()
+        await guard.release()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN):
                 await output.drained.wait()

@@ -124,12 +124,15 @@ class Dispatcher:
             self._worker = None
 
     def _do_now(self, job: Job) -> None:
-        if not self._may_start(job):
-            return
         try:
+            if not self._may_start(job):
+                return
             done = self._hands.do(job.action, job.origin)
         except NexusError as error:
             self._referee.end(job, Outcome(str(error), state=ActionState.FAILED))
+            return
+        except Exception:  # noqa: BLE001 - as in _guard
+            self._broken(job)
             return
         if done is None:
             job.shown = None
@@ -178,8 +181,11 @@ class Dispatcher:
             state = ActionState.CANCELLED if job.cancelled else ActionState.FAILED
             self._referee.end(job, Outcome(str(error), state=state))
         except Exception:  # noqa: BLE001 - one action's bug must not end a session, and it is logged
-            _log.exception("action failed", kind=kind_of(job.action))
-            self._referee.end(job, Outcome("the agent met an error of its own; see its log", state=ActionState.FAILED))
+            self._broken(job)
+
+    def _broken(self, job: Job) -> None:
+        _log.exception("action failed", kind=kind_of(job.action))
+        self._referee.end(job, Outcome("the agent met an error of its own; see its log", state=ActionState.FAILED))
 
     def _done(self, task: asyncio.Task[None], job: Job) -> None:
         self._tasks.discard(task)

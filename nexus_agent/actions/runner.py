@@ -25,6 +25,7 @@ from nexus_protocol.actions import (
     Action,
     FileRead,
     FileWrite,
+    Key,
     Move,
     Release,
     describe,
@@ -33,6 +34,7 @@ from nexus_protocol.actions import (
     place_of,
 )
 from nexus_protocol.errors import NexusError
+from nexus_protocol.keys import parse_chord
 from nexus_protocol.messages import ActionReport, Decide, RequestClosed, RequestOpened, Result
 from nexus_protocol.vocabulary import ActionState, Effect, RequestState
 
@@ -43,6 +45,9 @@ from .hands import STEPS
 from .ledger import Actor, Ended, Job, Ledger, Origin
 from .outcome import Outcome, in_thread
 
+GRACE = 10.0
+"""Seconds that requests outlast their operator's last session: time to dial again, not to be decided unwatched."""
+
 
 class Audience(Protocol):
     """Where news of actions goes; must not block."""
@@ -52,6 +57,9 @@ class Audience(Protocol):
 
     def deliver(self, result: Result, origin: Origin) -> None:
         """To the session that asked, or, if it is gone, to the same operator's others."""
+
+    def present(self, actor: Actor) -> bool:
+        """Whether this operator has a session."""
 
 
 class Runner:
@@ -76,6 +84,7 @@ class Runner:
         self._next_number = 1
         self._waiting_jobs: dict[int, Job] = {}
         self._alarm: asyncio.TimerHandle | None = None
+        self._farewells: dict[Actor, asyncio.TimerHandle] = {}
 
     # -- what sessions call ---------------------------------------------------------------------------------
 
@@ -98,8 +107,10 @@ class Runner:
             return
         if isinstance(action, FileRead | FileWrite):
             self._dispatcher.spawn(job, self._find_file)
-        else:
-            self._judge(job)
+            return
+        if isinstance(action, Key):  # one chord, however it is written, is one to the policy and in the log
+            job.action = job.shown = Key(chord=str(parse_chord(action.chord)))
+        self._judge(job)
 
     def cancel(self, origin: Origin, id: str) -> None:
         """Withdraw an action that waits, stop one that runs; one that has ended stays as it is."""
@@ -125,8 +136,16 @@ class Runner:
             self.end(job, Outcome(f"by {request.by}{reason}", state=ActionState.DENIED))
 
     def left(self, origin: Origin) -> None:
-        """The session's link has ended: what it holds down is released. What it asked for goes on."""
+        """The session's link has ended: what it holds down is released. What it asked for goes on.
+
+        What waits for a decision does so only for GRACE seconds, unless the operator is back by then.
+        """
         self._dispatcher.left(origin)
+        if (before := self._farewells.pop(origin.actor, None)) is not None:
+            before.cancel()
+        if any(job.actor == origin.actor for job in self._ledger.under_way):
+            timer = asyncio.get_running_loop().call_later(GRACE, self._give_up, origin.actor)
+            self._farewells[origin.actor] = timer
 
     def pending(self) -> list[RequestOpened]:
         """What waits for a decision now."""
@@ -144,8 +163,10 @@ class Runner:
         for job in self._ledger.under_way:
             self._cancel(job, "the agent is shutting down")
         await self._dispatcher.close()
-        if self._alarm is not None:
-            self._alarm.cancel()
+        for timer in (self._alarm, *self._farewells.values()):
+            if timer is not None:
+                timer.cancel()
+        self._farewells.clear()
 
     # -- before it runs -------------------------------------------------------------------------------------
 
@@ -200,6 +221,13 @@ class Runner:
         self._report(job, job.action, ActionState.WAITING, decision.why)
         self._audience.tell(self._opened(job.request), job.actor)
         self._set_alarm()
+
+    def _give_up(self, actor: Actor) -> None:
+        """Withdraw what an operator who has not come back still waits for."""
+        del self._farewells[actor]
+        if not self._audience.present(actor):
+            for job in [job for job in self._waiting_jobs.values() if job.actor == actor]:
+                self._cancel(job, "whoever asked has gone")
 
     def _opened(self, request: Request) -> RequestOpened:
         return RequestOpened(

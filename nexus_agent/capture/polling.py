@@ -19,19 +19,22 @@ from .screen import Screen
 
 INTERVAL = 1 / 20
 """Seconds between two looks: twenty grabs and comparisons of 1080p take about a tenth of one core."""
+LOOKS = 20
+"""Looks between two readings of the desk's size, for which mss must be opened anew."""
 
 
 class Poller:
-    """Calls `on_change`, and at most once `on_failure`, from its own thread until `stop`."""
+    """Calls `on_change`, and at most once `on_failure`, from its own thread until `stop`; at its end `on_end`."""
 
     def __init__(
         self,
         grab: Callable[[], Pixels],
         on_change: Callable[[], None],
         on_failure: Callable[[NexusError], None],
+        on_end: Callable[[], None],
         interval: float = INTERVAL,
     ) -> None:
-        self._grab, self._on_change, self._on_failure = grab, on_change, on_failure
+        self._grab, self._on_change, self._on_failure, self._on_end = grab, on_change, on_failure, on_end
         self._interval = interval
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="nexus-poller", daemon=True)
@@ -54,6 +57,8 @@ class Poller:
         except NexusError as error:
             if not self._stop.is_set():
                 self._on_failure(error)
+        finally:
+            self._on_end()
 
 
 class PollingCapture(Watched):
@@ -65,6 +70,7 @@ class PollingCapture(Watched):
         self._interval = interval
         self._screen = Screen(display)
         self._poller: Poller | None = None
+        self._looks = 0
         self._size = self._screen.size()
         self.origin = self._screen.origin()
 
@@ -82,14 +88,22 @@ class PollingCapture(Watched):
         self._screen.close()
 
     def _look(self) -> Pixels:
-        self._screen.forget_size()  # reading the monitors again is the only way to see another size
-        return self._screen.grab()
+        """In the poller's thread. Reading the monitors again is the only way to see another size."""
+        self._looks += 1
+        if self._looks % LOOKS == 0:
+            self._screen.forget_size()
+        try:
+            return self._screen.grab()
+        except NexusError:  # perhaps the desk has become smaller than what mss still looks for
+            self._screen.forget_size()
+            return self._screen.grab()
 
     def _start_watching(self) -> None:
         self._poller = Poller(
             self._look,
             lambda: self._on_loop(self._seen_change),
             lambda error: self._on_loop(self._lost, DeskLost(str(error))),
+            self._screen.leave,
             self._interval,
         )
 

@@ -55,6 +55,15 @@ class Screen:
         """The screen's size changed: mss holds the old one, and buffers of that size, so it is opened anew."""
         self._generation += 1
 
+    def leave(self) -> None:
+        """The calling thread ends, or looks no more: what was opened for it is closed."""
+        current: mss.MSS | None = getattr(self._own, "mss", None)
+        if current is not None:
+            self._own.mss = None
+            if current in self._opened:
+                self._opened.remove(current)
+                current.close()
+
     def close(self) -> None:
         self._closed = True
         while self._opened:
@@ -65,9 +74,7 @@ class Screen:
         current: mss.MSS | None = getattr(self._own, "mss", None)
         if current is not None and self._own.generation == generation and not self._closed:
             return current
-        if current is not None and current in self._opened:
-            self._opened.remove(current)
-            current.close()
+        self.leave()
         if self._closed:
             raise NexusError("the screen cannot be captured: it was closed")
         try:

@@ -81,7 +81,9 @@ class X11Capture(Watched):
         if self._gone is not None:
             return
         if self._extension is None:
-            self._poller = Poller(self._screen.grab, lambda: self._on_loop(self._changed), lambda _: None)
+            self._poller = Poller(
+                self._screen.grab, lambda: self._on_loop(self._changed), lambda _: None, self._screen.leave
+            )
             return
         with self._server as server:
             self._damage = server.new_id()

@@ -39,6 +39,8 @@ LONGEST_TIMEOUT = 24 * 3600.0
 _STRICTEST = (Effect.DENY, Effect.ASK, Effect.ALLOW)
 _PATHS = frozenset({Permission.FILE_READ, Permission.FILE_WRITE})
 _MATCHABLE = _PATHS | {Permission.EXECUTE, Permission.TYPE, Permission.CLIPBOARD_WRITE}
+_ROLES = frozenset(Role)
+"""Words that name a role in ``who``, also where somebody has one for a name."""
 _WATCHING = frozenset({Permission.VIEW, Permission.SCREENSHOT})
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 _TABLES = {"defaults": Role.OPERATOR, "automation": Role.AUTOMATION, "viewer": Role.VIEWER}
@@ -84,7 +86,7 @@ class Rule:
 
     def fits(self, role: Role, subject: str, text: str | None) -> bool:
         """``text`` None asks in general, before any action is known: a rule with a ``match`` then says nothing."""
-        if self.who is not None and self.who not in (role, subject):
+        if self.who is not None and self.who != (role if self.who in _ROLES else subject):
             return False
         return self._fits is None or (text is not None and bool(self._fits(text)))
 
@@ -159,7 +161,6 @@ class _Reader:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._data = read_toml(path)
-        self._lines = path.read_text(encoding="utf-8").splitlines() if self._data else []
 
     def policy(self) -> Policy:
         for key in self._data:

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from .stream import StreamReceiver
 
 PING_INTERVAL = 2.0
-SILENCE = 10.0
+SILENCE = 8.0
 """Seconds without a word, though it was asked every PING_INTERVAL, after which the agent counts as gone."""
 ANSWER_TIMEOUT = 10.0
 PROBLEM_RETRY = 30.0
@@ -219,9 +219,11 @@ class Session:
 
     # -- the link's life ------------------------------------------------------------------------------------
 
-    async def _reach(self) -> Link[FromAgent, ToAgent]:
+    async def _reach(self, why: str = "") -> Link[FromAgent, ToAgent]:
         """A link that has been welcomed. Raises Unreachable, Unauthorized or ProtocolError."""
-        self.observer.on_state(SessionState.REACHING, f"opening {self.desk}")
+        self.observer.on_state(
+            SessionState.REACHING, f"{why}; opening {self.desk} again" if why else f"opening {self.desk}"
+        )
         link = await self._relay.open(self.desk)
         try:
             first = await self._greet(link)
@@ -270,7 +272,7 @@ class Session:
                 self.observer.on_state(SessionState.REACHING, f"{self.desk} is not there; waiting for it")
                 await self._present.wait()
             try:
-                return await self._reach()
+                return await self._reach(why)
             except Unauthorized:
                 raise
             except NexusError as error:

@@ -66,6 +66,21 @@ async def test_a_cancelled_program_is_killed(tmp_path: Path) -> None:
         os.kill(pid, 0)
 
 
+async def test_a_program_ends_with_an_agent_that_is_killed(tmp_path: Path) -> None:
+    """By SIGKILL, which the agent does not see coming; with all that the program started."""
+    os.mkfifo(tmp_path / "alive")
+    script = f"exec 9>{tmp_path}/alive; sleep 600 & sleep 600"
+    code = (
+        "import asyncio; from nexus_agent.actions.commands import execute; from nexus_protocol.actions import Execute\n"
+        f"asyncio.run(execute(Execute(argv=('sh', '-c', {script!r})), {{}}))"
+    )
+    agent = await asyncio.create_subprocess_exec(*python(code))
+    with await asyncio.wait_for(asyncio.to_thread(open, tmp_path / "alive", "rb"), 10) as alive:
+        agent.kill()
+        await agent.wait()
+        assert await asyncio.wait_for(asyncio.to_thread(alive.read), 10) == b""
+
+
 async def test_something_left_running_does_not_hold_the_result_back() -> None:
     """The result comes when the program ends, though what it started keeps its output open."""
     outcome = await asyncio.wait_for(execute("sh", "-c", "sleep 5 & echo started"), 4)

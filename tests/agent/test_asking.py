@@ -211,6 +211,50 @@ async def test_a_result_reaches_the_operator_on_a_new_link_unasked(office: Offic
     assert not [message for message in stranger.heard if isinstance(message, Result)]
 
 
+async def test_what_somebody_asked_who_has_gone_is_withdrawn(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a time to come back; approving it later does nothing."""
+    monkeypatch.setattr("nexus_agent.actions.runner.GRACE", 0.0)
+    alice, ci = await office.welcome(), await office.welcome("ci", Role.AUTOMATION)
+    ci.act("action-1", Type(text="x"))
+    opened = await alice.next(RequestOpened)
+    ci.link.close()
+    assert (await alice.next(RequestClosed)).state is RequestState.WITHDRAWN
+    alice.decide(opened, approve=True)
+    again = await office.welcome("ci", Role.AUTOMATION)
+    assert (await again.do("action-1", Type(text="x"))).state is ActionState.CANCELLED
+    assert office.desk.text == ""
+
+
+async def test_what_somebody_asked_who_is_there_still_waits(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By another session of the same operator, opened before."""
+    monkeypatch.setattr("nexus_agent.actions.runner.GRACE", 0.0)
+    alice, ci = await office.welcome(), await office.welcome("ci", Role.AUTOMATION)
+    await office.welcome("ci", Role.AUTOMATION)
+    ci.act("action-1", Type(text="x"))
+    opened = await alice.next(RequestOpened)
+    session = next(task for s, task in office.agent._sessions.items() if s.actor.subject == "ci")
+    ci.link.close()
+    await session
+    bob = await office.welcome("bob", Role.AUTOMATION)  # takes turns of the loop that a timer of no seconds needs
+    bob.link.send(Ping(sent=1))
+    await bob.next(Pong)
+    alice.decide(opened, approve=True)
+    assert (await alice.next(RequestClosed)).state is RequestState.APPROVED
+    assert office.desk.text == "x"
+
+
+async def test_a_chord_is_one_chord_however_it_is_written(
+    open_office: OpenOffice, policy_file: Callable[[str], Path]
+) -> None:
+    """A rule on it holds for its aliases, and everybody reads the usual spelling."""
+    rule = '[[rule]]\npermission = "type"\nmatch = "ctrl+alt+enter"\neffect = "deny"\n'
+    alice = await open_office(Policy.load(policy_file(rule))).welcome()
+    for number, chord in enumerate(("ctrl+alt+enter", "alt+ctrl+enter", "Control+Option+Return")):
+        assert (await alice.do(f"action-{number}", Key(chord=chord))).state is ActionState.DENIED
+    lines = [message.summary for message in alice.heard if isinstance(message, ActionReport)]
+    assert lines == ["ctrl+alt+enter"] * 3
+
+
 async def test_what_waits_is_shown_to_an_approver_who_comes_later(office: Office) -> None:
     """With the seconds that are left."""
     ci = await office.welcome("ci", Role.AUTOMATION)

@@ -80,6 +80,13 @@ def test_a_rule_may_name_one_operator(policy_file: Write) -> None:
     assert policy.decide(Role.OPERATOR, "alice", Click(x=1, y=1)).effect is ALLOW
 
 
+def test_a_roles_word_is_the_role_whoever_has_it_for_a_name(policy_file: Write) -> None:
+    """A subject called `operator` gets nothing that is meant for operators."""
+    policy = Policy.load(policy_file('[[rule]]\npermission = "execute"\nwho = "operator"\neffect = "allow"\n'))
+    assert policy.decide(Role.AUTOMATION, "operator", execute("ls")).effect is ASK
+    assert policy.decide(Role.OPERATOR, "alice", execute("ls")).effect is ALLOW
+
+
 def test_tables_of_roles_change_single_defaults(policy_file: Write) -> None:
     """[defaults], [automation] and [viewer] replace what they name and leave the rest."""
     policy = Policy.load(

@@ -112,6 +112,9 @@ class Decisions(RuleBasedStateMachine):
         self.results[result.id] += 1
         assert result.state is asked.state
 
+    def present(self, actor: Actor) -> bool:
+        return True
+
     # What can happen
 
     @rule(target=actions, effect=st.sampled_from(Effect), role=st.sampled_from([Role.OPERATOR, Role.AUTOMATION]))

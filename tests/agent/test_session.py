@@ -68,6 +68,18 @@ async def test_welcome_says_what_this_operator_may_do(office: Office) -> None:
     assert welcome.warning == ""
 
 
+async def test_an_agent_that_was_started_anew_says_so(open_office: OpenOffice) -> None:
+    """All sessions of one agent read the same instance; another agent has another."""
+    first, second = open_office(Policy()), open_office(Policy())
+    instances = []
+    for office, who in ((first, "alice"), (first, "bob"), (second, "alice")):
+        console = office.connect(who)
+        console.link.send(Hello())
+        instances.append((await console.next(Welcome)).instance)
+    assert instances[0] == instances[1] != instances[2]
+    assert all(instances)
+
+
 @pytest.mark.parametrize(("version", "old"), [(0, "upgrade nexus-tui"), (99, "upgrade nexus-agent")])
 async def test_another_version_is_told_which_side_to_upgrade(office: Office, version: int, old: str) -> None:
     """Bye, and the link ends."""
@@ -160,6 +172,26 @@ async def test_what_cannot_be_done_fails_before_anybody_is_asked(office: Office,
     assert result.state is ActionState.FAILED
     assert said in result.message
     assert office.agent.runner.pending() == []
+
+
+async def test_a_bug_in_the_input_ends_that_action_only(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alone or in the queue behind others; the session and what comes after go on."""
+
+    def stumble(chord: object) -> None:
+        raise ZeroDivisionError
+
+    alice = await office.welcome()
+    with monkeypatch.context() as broken:
+        broken.setattr(office.desk.input, "chord", stumble)
+        result = await alice.do("action-1", Key(chord="a"))
+        assert (result.state, result.message) == (
+            ActionState.FAILED, "the agent met an error of its own; see its log"
+        )  # fmt: skip
+        alice.act("action-2", Type(text="é" * 10))
+        alice.act("action-3", Key(chord="b"))
+        assert (await alice.result("action-3")).state is ActionState.FAILED
+    assert (await alice.do("action-4", Type(text="c"))).state is ActionState.DONE
+    assert office.desk.text == "é" * 10 + "c"
 
 
 async def test_screenshot_is_the_desk_to_the_pixel(office: Office) -> None:

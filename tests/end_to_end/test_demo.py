@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import select
+import signal
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,12 @@ class Demo:
         assert not self._traces.processes()
         assert not list(self._folder.glob("nexus*"))  # an xterm that is killed leaves a file of its own
 
+    def end_what_is_left(self) -> None:
+        """For a test that has failed: nothing of it may stay on this machine."""
+        for process in self._traces.processes():
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+
     def running(self, name: str) -> bool:
         return any(name in command for command in self._traces.processes().values())
 
@@ -58,8 +65,11 @@ class Demo:
 @contextmanager
 def demo(folder: Path, *arguments: str, **changes: str) -> Iterator[Demo]:
     running = Demo(folder, *arguments, changes=changes)
-    with running.terminal:
-        yield running
+    try:
+        with running.terminal:
+            yield running
+    finally:
+        running.end_what_is_left()
 
 
 @pytest.fixture

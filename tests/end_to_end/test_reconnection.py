@@ -8,6 +8,7 @@ import signal
 import socket
 from collections import deque
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -177,3 +178,31 @@ def test_garbage_on_the_relays_socket_disturbs_nobody(
     assert_click_works(console, canvas)
     assert operator.act(ANNEX, "move", "1", "1").status == 0
     assert own_relay.program.process.poll() is None
+
+
+def test_an_action_whose_agent_was_killed_is_not_run_again(
+    own_relay: Relay, operator: Person, display: str, tmp_path: Path
+) -> None:
+    """A new agent cannot know what the old one did: the script is told so, and nothing happens twice."""
+    runs, policy = tmp_path / "runs", '[defaults]\nexecute = "allow"\n'
+    os.mkfifo(runs)
+    agent = own_relay.agent("mortal", "--display", display, policy=policy)
+    with operator.acting("mortal", "exec", "--", "sh", "-c", f"echo ran > {runs}; exec sleep 60") as script:
+        assert runs.read_text() == "ran\n"
+        agent.stop(signal.SIGKILL)
+        with own_relay.agent("mortal", "--display", display, policy=policy):
+            done = script.ended()
+        assert (done.status, "not known" in done.error) == (4, True), done
+
+
+def test_an_agent_that_does_not_answer_any_more_is_said_to_be_away(
+    own_relay: Relay, agent: Program, console: Terminal, canvas: Canvas
+) -> None:
+    """Its connection stands, but it is stopped: the console does not go on calling that live."""
+    agent.process.send_signal(signal.SIGSTOP)
+    try:
+        console.wait_text("has not answered")
+    finally:
+        agent.process.send_signal(signal.SIGCONT)
+    picture(console)
+    assert_click_works(console, canvas)

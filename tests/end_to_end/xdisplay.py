@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -141,7 +142,7 @@ def running_xterm(display: str, script: str, *arguments: str) -> Iterator[None]:
         yield
     finally:
         connection.disconnect()
-        make_end(process)
+        make_end(process, signal.SIGKILL)  # an xterm that is just ending by itself may never heed a SIGTERM
 
 
 class Mailbox:

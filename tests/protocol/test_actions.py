@@ -25,8 +25,9 @@ from nexus_protocol.actions import (
     payload_hash,
     place_of,
     subject_of,
+    validated,
 )
-from nexus_protocol.errors import NexusError, ProtocolError
+from nexus_protocol.errors import NexusError, ProtocolError, UsageError
 from nexus_protocol.messages import Act, to_agent
 
 
@@ -96,6 +97,26 @@ def test_an_action_in_one_line(action: Action, line: str) -> None:
 def test_the_line_in_the_log_is_one_line_and_steers_no_terminal(action: Action) -> None:
     """Line ends, escape sequences and direction marks in a command or path are shown as what they are."""
     assert describe(action).isprintable()
+
+
+@pytest.mark.parametrize(
+    "action",
+    [Click(x=-1, y=0), Click(x=0, y=70_000), Type(text=""), Execute(argv=()), FileRead(path="a\0b"),
+     Screenshot(region=Region(x=0, y=0, width=0, height=1)), Execute(argv=("true",), timeout=float("nan"))],
+)  # fmt: skip
+def test_what_no_agent_would_read_is_refused_before_it_is_sent(action: Action) -> None:
+    """One line, a usage error, that names the field."""
+    with pytest.raises(UsageError, match=r"\Athat cannot be done on any desk: [^\n]+\Z"):
+        validated(action)
+
+
+@pytest.mark.parametrize(
+    "action",
+    [Drag(x=1, y=2, to_x=3, to_y=4), FileWrite(path="/a", data=b"\0\xff"), Screenshot(), Execute(argv=("ls",))],
+)
+def test_what_can_be_sent_stays_as_it_is(action: Action) -> None:
+    """The very action comes back."""
+    assert validated(action) == action
 
 
 def test_the_place_of_a_drag_is_where_it_ends() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
@@ -13,9 +14,21 @@ from msgspec import inspect
 from nexus_protocol.actions import Execute, FileRead, Type
 from nexus_protocol.codec import CODES, Codec
 from nexus_protocol.errors import ProtocolError
-from nexus_protocol.messages import Act, FromAgent, Pong, Result, StreamClock, ToAgent, from_agent, to_agent
+from nexus_protocol.messages import (
+    Act,
+    ActionReport,
+    FromAgent,
+    Pong,
+    RequestClosed,
+    Result,
+    StreamClock,
+    ToAgent,
+    Welcome,
+    from_agent,
+    to_agent,
+)
 from nexus_protocol.relay_messages import Close, FromRelay, Open, ToRelay, from_relay, to_relay
-from nexus_protocol.vocabulary import ActionState
+from nexus_protocol.vocabulary import ActionState, RequestState, Role
 
 UNIONS: list[tuple[Codec[Any], Any]] = [
     (to_relay, ToRelay),
@@ -219,3 +232,29 @@ def test_what_cannot_be_written_is_a_protocol_error_too(codec: Codec[Any], messa
     with pytest.raises(ProtocolError, match="cannot be written") as error:
         codec.encode(message)
     assert error.value.code == "malformed"
+
+
+@pytest.mark.parametrize("name", ["\x1b[2J", "a\nb", "", "x" * 65, "-a", "a b"])
+def test_a_name_from_a_peer_steers_no_terminal(name: str) -> None:
+    """Desks and subjects are letters, digits and a few marks, whoever says them."""
+    said = json.dumps(name)
+    for text in (
+        f'{{"type":"welcome","subject":{said},"role":"operator"}}',
+        f'{{"type":"welcome","subject":"a","role":"operator","desks":[{said}]}}',
+        f'{{"type":"presence","desks":[{said}]}}',
+        f'{{"type":"opened","ref":1,"link":1,"desk":{said}}}',
+        f'{{"type":"incoming","link":1,"subject":{said},"role":"operator"}}',
+    ):
+        with pytest.raises(ProtocolError, match="cannot be read"):
+            from_relay.decode(text.encode())
+    messages: list[FromAgent] = [
+        Welcome(desk=name, width=9, height=9, subject="a", role=Role.VIEWER, effects={}, may_decide=False),
+        Welcome(desk="a", width=9, height=9, subject=name, role=Role.VIEWER, effects={}, may_decide=False),
+        ActionReport(number=1, who=name, role=Role.VIEWER, kind="key", summary="", state=ActionState.DONE),
+        RequestClosed(request=1, state=RequestState.DENIED, by=name or "\0"),
+    ]
+    for message in messages:
+        with pytest.raises(ProtocolError, match="cannot be read"):
+            from_agent.decode(from_agent.encode(message))
+    expired = RequestClosed(request=1, state=RequestState.EXPIRED)
+    assert from_agent.decode(from_agent.encode(expired)) == expired

@@ -17,6 +17,7 @@ from nexus_protocol.relay_messages import (
     CloseCode,
     Welcome,
 )
+from nexus_protocol.relay_socket import open_socket
 from nexus_protocol.vocabulary import VERSION, Role
 
 from .conftest import Heard, Relay, client_of, connected
@@ -46,6 +47,15 @@ async def test_a_refusal_is_final_and_tells_the_relays_sentence(relay: Relay, he
             pass
     assert str(error.value) == "the relay refuses this program: the token has expired; ask for another"
     assert len(relay.requests) == 1
+
+
+@pytest.mark.parametrize("token", ["s3cret\nline", "s3cret two", "s3crét", ""])
+async def test_a_token_that_cannot_be_one_is_not_quoted(relay: Relay, heard: Heard, token: str) -> None:
+    """Nor sent."""
+    with pytest.raises(Unauthorized, match="the token holds what no token does") as error:
+        await open_socket(relay.url, token)
+    assert "s3cr" not in str(error.value)
+    assert relay.requests == []
 
 
 async def test_nobody_listens(heard: Heard) -> None:

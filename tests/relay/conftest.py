@@ -83,7 +83,7 @@ async def dial(key: bytes) -> AsyncIterator[Dial]:
     async def dial(
         server: Listening, role: Role, *desks: str, subject: str | None = None, token: str | None = None
     ) -> Client:
-        token = token or tokens.mint(key, role, subject or role.value, desks or ("*",))
+        token = token or tokens.mint(key, role, subject or f"an-{role}", desks or ("*",))
         socket = await connect(
             server.addresses[0] + PATH,
             additional_headers={"Authorization": f"Bearer {token}", VERSION_HEADER: str(VERSION)},

@@ -37,7 +37,7 @@ class Bench:
         self.board = Switchboard(limits)
 
     def agent(self, desk: str) -> Peer:
-        return self._welcomed(Claims(f"{desk}-agent", Role.AGENT, (desk,), FOREVER, "t"))
+        return self._welcomed(Claims(f"{desk[:58]}-agent", Role.AGENT, (desk,), FOREVER, "t"))
 
     def operator(self, name: str, *desks: str, role: Role = Role.OPERATOR) -> Peer:
         return self._welcomed(Claims(name, role, desks or ("*",), FOREVER, "t"))

@@ -57,8 +57,8 @@ def test_a_token_without_one_of_the_claims_is_refused(claim: str) -> None:
     ("changes", "says"),
     [
         ({"exp": int(time.time()) - 3 * 3600 - 60}, "expired 3 h ago"),
-        ({"nbf": int(time.time()) + 60}, "not valid yet"),
-        ({"iat": int(time.time()) + 60}, "not valid yet"),
+        ({"nbf": int(time.time()) + 3600}, "not valid yet"),
+        ({"iat": int(time.time()) + 3600}, "not valid yet"),
         ({"aud": "another"}, "made for something else"),
         ({"aud": ["nexus-relay"]}, "made for something else"),
         ({"iss": "another"}, "made for something else"),
@@ -111,9 +111,10 @@ def test_no_text_makes_verify_fail_in_another_way(text: str) -> None:
 
 
 def test_mint_refuses_what_verify_would() -> None:
-    """Bad names, a desk for an agent left open, and absurd lifetimes are usage errors."""
+    """Bad names, a role's word for a name, a desk for an agent left open, and absurd lifetimes are usage errors."""
     for role, subject, desks, ttl in (
         (Role.OPERATOR, "two words", ["*"], 60),
+        (Role.AUTOMATION, "operator", ["*"], 60),
         (Role.OPERATOR, "bob", ["../etc"], 60),
         (Role.OPERATOR, "bob", [], 60),
         (Role.AGENT, "bob", ["*"], 60),

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
+import aioice.ice
 import numpy as np
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection
@@ -21,7 +22,8 @@ from nexus_agent.stream.stream import Stream
 from nexus_protocol.actions import Region
 from nexus_protocol.errors import ProtocolError
 from nexus_protocol.messages import StreamClock, Viewport
-from nexus_tui.core.stream import FrameBuffer, Picture, StreamReceiver, release_on_marker
+from nexus_tui.core import stream as console
+from nexus_tui.core.stream import ASK_AGAIN, PATIENCE, FrameBuffer, Picture, StreamReceiver, release_on_marker
 
 DEADLINE = 20
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -56,6 +58,7 @@ class Live:
     stream: Stream
     receiver: StreamReceiver
     clocks: list[StreamClock]
+    failed: asyncio.Event
     pictures: asyncio.Queue[Picture] = field(default_factory=asyncio.Queue)
 
     async def until(self, left: tuple[int, int, int], right: tuple[int, int, int] | None = None) -> Picture:
@@ -81,10 +84,11 @@ async def live() -> AsyncIterator[Live]:
     pictures: asyncio.Queue[Picture] = asyncio.Queue()
     stream = Stream(desk, grabber, clocks.append)
     stream.set_viewport(Viewport(width=320, height=200))
-    receiver = StreamReceiver(pictures.put_nowait, lambda: None)
+    failed = asyncio.Event()
+    receiver = StreamReceiver(pictures.put_nowait, failed.set)
     receiver.set_size(64, 40)
     await receiver.accept(await stream.answer(await receiver.offer()))
-    yield Live(desk, stream, receiver, clocks, pictures)
+    yield Live(desk, stream, receiver, clocks, failed, pictures)
     await receiver.close()
     await stream.close()
     grabber.close()
@@ -147,6 +151,76 @@ async def test_a_second_offer_starts_the_stream_again(live: Live) -> None:
     await again.close()
 
 
+async def test_a_packet_lost_twice_does_not_freeze_the_picture(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing on the desk changes any more: the settle frames show the loss, and the keyframe asked for repairs it."""
+    await live.until(RED)
+    receive = live.receiver._receiver._handle_rtp_packet
+    swallowed: list[RtpPacket] = []
+
+    async def lossy(packet: RtpPacket, arrival_time_ms: int) -> None:
+        # A retransmission has an ssrc of its own and begins with the number it repeats, RFC 4588 section 4.
+        lost = swallowed[0] if swallowed else packet
+        again = packet.ssrc != lost.ssrc and packet.payload[:2] == lost.sequence_number.to_bytes(2, "big")
+        if packet.sequence_number == lost.sequence_number or again:
+            swallowed.append(packet)
+        else:
+            await receive(packet, arrival_time_ms)
+
+    monkeypatch.setattr(live.receiver._receiver, "_handle_rtp_packet", lossy)
+    live.desk.paint(GREEN)
+    live.stream.changed()
+    await live.until(GREEN)
+    assert len(swallowed) > 1
+
+
+@pytest.mark.parametrize(
+    ("interval", "failures", "silence"), [(0.05, 2, 1000.0), (1000, 6, 2.0)], ids=["no consent", "no sender reports"]
+)
+async def test_a_path_that_dies_is_told(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, interval: float, failures: int, silence: float
+) -> None:
+    """By whichever notices first: aioice, whose consent is not renewed, or the receiver, which hears nothing."""
+    monkeypatch.setattr(aioice.ice, "CONSENT_INTERVAL", interval)
+    monkeypatch.setattr(aioice.ice, "CONSENT_FAILURES", failures)
+    monkeypatch.setattr(console, "SILENCE", silence)
+    reports: asyncio.Queue[object] = asyncio.Queue()
+    failed = asyncio.Event()
+    grabber = Grabber()
+    stream = Stream(Desk(), grabber, lambda clock: None)
+    stream.set_viewport(Viewport(width=320, height=200))
+    receiver = StreamReceiver(lambda picture: None, failed.set)
+
+    async def report(packet: object) -> None:
+        reports.put_nowait(packet)
+
+    monkeypatch.setattr(receiver._receiver, "_handle_rtcp_packet", report)
+    await receiver.accept(await stream.answer(await receiver.offer()))
+    async with asyncio.timeout(DEADLINE):
+        for _ in range(3 if silence < DEADLINE else 1):  # the desk is still, and its path alive
+            await reports.get()
+        assert not failed.is_set()
+        monkeypatch.setattr(aioice.ice.StunProtocol, "datagram_received", lambda *datagram: None)
+        await failed.wait()
+    await receiver.close()
+    await stream.close()
+    grabber.close()
+
+
+async def test_closing_is_not_a_failure(live: Live) -> None:
+    """Only what the receiver did not do itself is told."""
+    await live.until(RED)
+    await live.receiver.close()
+    assert not live.failed.is_set()
+
+
+async def test_an_agent_that_hangs_up_is_told(live: Live) -> None:
+    """The console then asks for a new stream."""
+    await live.until(RED)
+    await live.stream.close()
+    async with asyncio.timeout(DEADLINE):
+        await live.failed.wait()
+
+
 @pytest.mark.parametrize("offer", ["", "nonsense", "v=0\r\n", "v=0\r\nm=video 1 X 0\r\n"])
 async def test_an_offer_that_is_none_is_refused_in_one_sentence(offer: str) -> None:
     """Whatever a console sends, the agent answers and lives."""
@@ -189,7 +263,7 @@ def test_frames_come_out_whole_and_in_order_however_their_packets_arrive(frames:
     first, rest = made[0], made[1:]
     random.shuffle(rest)  # type: ignore[attr-defined]
     released: list[JitterFrame] = []
-    buffer = FrameBuffer(released.append)
+    buffer = FrameBuffer(released.append, clock=lambda: 0.0)
     for packet in [first, *rest]:
         assert buffer.add(packet) == (False, None)
     assert [(frame.timestamp, frame.data) for frame in released] == [
@@ -197,13 +271,96 @@ def test_frames_come_out_whole_and_in_order_however_their_packets_arrive(frames:
     ]
 
 
-def test_a_damaged_picture_asks_for_a_keyframe_once() -> None:
-    """With the next packet that arrives."""
-    buffer = FrameBuffer(lambda frame: None)
-    buffer.broken = True
-    first, second = packets([1, 1])
-    assert buffer.add(first)[0] is True
-    assert buffer.add(second)[0] is False
+KEYFRAME, DELTA = b"\x10\x02\x00\x9d\x01\x2a", b"\x11\x02\x00"
+"""How the frames of VP8 begin, RFC 6386 section 9.1."""
+
+
+class Script:
+    """A buffer and its clock: frames of VP8 arrive one after the other, except for what is lost."""
+
+    def __init__(self, frames: list[int], keyframes: set[int]) -> None:
+        self.packets = packets(frames)
+        self.now = 0.0
+        self.released: list[int] = []
+        self.buffer = FrameBuffer(lambda frame: self.released.append(frame.timestamp), lambda: self.now)
+        begin = True
+        for packet in self.packets:
+            first = KEYFRAME if packet.timestamp in keyframes else DELTA
+            packet._data = first if begin else b"\x00" * 8  # type: ignore[attr-defined]
+            begin = bool(packet.marker)
+
+    def arrive(self, *indices: int) -> list[bool]:
+        """Whether a keyframe is asked for with each of these packets."""
+        return [self.buffer.add(self.packets[index])[0] for index in indices]
+
+
+def test_a_damaged_picture_asks_for_keyframes_until_one_comes() -> None:
+    """At once, and again every now and then; frames that build on the damage are not shown."""
+    script = Script([1] * 7, keyframes={0, 4})
+    assert script.arrive(0) == [False]
+    script.buffer.broken = True
+    assert script.arrive(1, 2) == [True, False]
+    script.now += ASK_AGAIN
+    assert script.arrive(3) == [True]
+    script.now += ASK_AGAIN
+    assert script.arrive(4, 5, 6) == [False] * 3
+    assert script.released == [0, 4, 5, 6]
+
+
+def test_a_packet_that_comes_within_patience_is_waited_for() -> None:
+    """A repaired loss costs no keyframe and no frame."""
+    script = Script([1, 2, 1, 1], keyframes={0})
+    script.arrive(0, 1, 3)
+    script.now += PATIENCE * 0.9
+    assert script.arrive(4, 2) == [False, False]
+    script.now += PATIENCE
+    assert script.arrive(*range(3)) == [False] * 3
+    assert script.released == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("lost", [1, 2, 3], ids=["first", "middle", "last"])
+def test_a_packet_that_never_comes_is_given_up(lost: int) -> None:
+    """With the first packet after the patience a keyframe is asked for, and the picture goes on with it."""
+    script = Script([1, 3, 2, 3, 2, 1], keyframes={0, 4})
+    script.arrive(0, *{1, 2, 3} - {lost})
+    assert script.arrive(4, 5) == [False, False]
+    script.now += PATIENCE
+    assert script.arrive(6) == [True]
+    assert script.arrive(lost, 7, 8) == [False] * 3  # too late, and frames that build on it
+    assert script.released == [0]
+    assert script.arrive(9, 10, 11) == [False] * 3
+    assert script.released == [0, 4, 5]
+
+
+def test_a_keyframe_behind_a_second_hole_is_shown_at_once() -> None:
+    """While the picture is broken, what lies before a keyframe is not waited for."""
+    script = Script([1] * 8, keyframes={0, 6})
+    script.arrive(0, 2)
+    script.now += PATIENCE
+    assert script.arrive(3) == [True]
+    script.arrive(5, 6, 7)
+    assert script.released == [0, 6, 7]
+
+
+def test_a_keyframe_with_a_hole_is_given_up_too() -> None:
+    """And the next one asked for."""
+    script = Script([1, 1, 1, 3, 1, 2], keyframes={0, 3, 5})
+    script.arrive(0, 2)
+    script.now += PATIENCE
+    assert script.arrive(3, 5, 6) == [True, False, False]
+    script.now += PATIENCE
+    assert script.arrive(7, 8) == [True, False]
+    assert script.released == [0, 5]
+
+
+def test_a_very_late_retransmission_changes_nothing() -> None:
+    """aiortc takes a packet from a hundred places back for a new beginning, and drops all it holds."""
+    script = Script([1] * 140, keyframes={0, 3})
+    script.arrive(0, 2)
+    script.now += PATIENCE
+    script.arrive(*range(3, 130))
+    assert script.arrive(1, *range(130, 140)) == [False] * 11
+    assert script.released == [0, *range(3, 140)]
 
 
 @given(st.integers(1, 8000), st.integers(1, 8000), st.integers(2, 4000), st.integers(2, 4000))

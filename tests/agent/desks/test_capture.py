@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import io
 import subprocess
+import threading
 from importlib import import_module
 from typing import Any
 
+import mss
 import numpy as np
 import pytest
 from PIL import Image
 
-from nexus_agent.capture import DeskLost
+from nexus_agent.capture import DeskLost, polling, screen
 from nexus_agent.capture.polling import PollingCapture
 from nexus_agent.capture.x11 import X11Capture
 from nexus_agent.desks import Desk
@@ -193,6 +195,61 @@ async def test_a_server_without_damage_is_polled(start_xvfb: Any, make_client: A
         client.paint(0x123456)
         await changes.wait()
         capture.close()
+
+
+@pytest.mark.parametrize("kind", [X11Capture, PollingCapture])
+async def test_polling_closes_what_it_opened(
+    start_xvfb: Any, monkeypatch: pytest.MonkeyPatch, kind: type[X11Capture] | type[PollingCapture]
+) -> None:
+    """Watchers come and go on a server without DAMAGE: no connection to it stays behind."""
+    looked = threading.Event()
+    grab = screen.Screen.grab
+
+    def grab_and_say(self: screen.Screen) -> Any:
+        pixels = grab(self)
+        looked.set()
+        return pixels
+
+    monkeypatch.setattr(screen.Screen, "grab", grab_and_say)
+    with start_xvfb("-extension", "DAMAGE") as (name, _):
+        capture = kind(display=name)
+        before = len(capture._screen._opened)
+        for changes in (Changes(), Changes(), Changes()):
+            looked.clear()
+            capture.watch(changes)
+            assert await asyncio.to_thread(looked.wait, DEADLINE)
+            assert len(capture._screen._opened) == before + 1
+            capture.unwatch(changes)
+            assert len(capture._screen._opened) == before
+        capture.close()
+
+
+async def test_polling_reads_the_desks_size_now_and_then(display: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which opens mss anew, so not at each look."""
+    capture = PollingCapture(interval=0.001, display=display)
+    looks, opened, enough = 0, 0, threading.Event()
+    look, fresh = capture._look, mss.MSS
+
+    def counted_look() -> Any:
+        nonlocal looks
+        looks += 1
+        if looks > 2 * polling.LOOKS:
+            enough.set()
+        return look()
+
+    def counted_open(**options: Any) -> Any:
+        nonlocal opened
+        opened += not enough.is_set()
+        return fresh(**options)
+
+    monkeypatch.setattr(capture, "_look", counted_look)
+    monkeypatch.setattr(mss, "MSS", counted_open)
+    changes = Changes()
+    capture.watch(changes)
+    assert await asyncio.to_thread(enough.wait, DEADLINE)
+    capture.unwatch(changes)
+    capture.close()
+    assert opened == 3
 
 
 async def test_polling_sees_changes(display: str, client: Any) -> None:
