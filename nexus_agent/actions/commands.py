@@ -100,7 +100,7 @@ async def _start(action: Execute, environment: Mapping[str, str]) -> _Running:
             stderr=asyncio.subprocess.PIPE,
             cwd=folder,
             env={**os.environ, **environment},
-            start_new_session=True,
+            process_group=guard.group,
         )
     except OSError as error:
         if guard is not None:
@@ -108,7 +108,6 @@ async def _start(action: Execute, environment: Mapping[str, str]) -> _Running:
         if guard is not None and isinstance(error, FileNotFoundError):
             raise NexusError(f"there is no program {action.argv[0]!r} on the desk") from None
         raise NexusError(f"cannot start {action.argv[0]!r}: {error.strerror or error}") from None
-    guard.watch(transport.get_pid())
     return transport, output, guard
 
 
@@ -123,7 +122,7 @@ async def _finish(transport: asyncio.SubprocessTransport, output: _Output, guard
     """Nothing of a program that did not end by itself is left running, and the child is reaped."""
     try:
         if not output.exited.is_set():
-            _kill_group(transport.get_pid())
+            guard.kill()
             await output.exited.wait()
         await guard.release()
         with contextlib.suppress(TimeoutError):
@@ -131,12 +130,6 @@ async def _finish(transport: asyncio.SubprocessTransport, output: _Output, guard
                 await output.drained.wait()
     finally:
         transport.close()
-
-
-def _kill_group(pid: int) -> None:
-    # The child leads its group and is not reaped yet, so the number cannot belong to anybody else.
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGKILL)
 
 
 def _ending(code: int | None) -> str:
