@@ -209,6 +209,14 @@ def _run_skipping_tests(folder: Path, ci: str) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
+@pytest.mark.parametrize("page", sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("*.md")))
+def test_what_a_page_links_to_exists(page: str) -> None:
+    """Pictures and other pages, by their path from the page."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)#:]+)\)", text)
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
 def test_in_ci_a_skipped_test_fails_the_run_and_says_why(tmp_path: Path) -> None:
     """A test that did not run proves nothing, so CI does not take it for a pass."""
     status, report = _run_skipping_tests(tmp_path, ci="true")
