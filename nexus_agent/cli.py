@@ -22,6 +22,7 @@ from nexus_protocol.settings import read_toml, relay_token, relay_url, unknown_k
 from nexus_protocol.vocabulary import Permission, Role
 
 from .agent import Agent
+from .terminal import leave_terminal
 
 PROGRAM = "nexus-agent"
 CONFIG, POLICY = "agent.toml", "policy.toml"
@@ -77,6 +78,7 @@ def run(
         _say(f"the policy cannot be used, so everything but viewing is denied: {policy.problem}")
     # asyncio's own loop: uvloop cannot put a child into a process group.
     sys.setswitchinterval(SWITCH_INTERVAL)
+    leave_terminal()
     asyncio.run(_serve(wanted, policy, url, token, name))
 
 

@@ -66,43 +66,29 @@ async def test_a_cancelled_program_is_killed(tmp_path: Path) -> None:
         os.kill(pid, 0)
 
 
-AGENT = """
-import asyncio
-from nexus_agent.actions.commands import execute
-from nexus_agent.actions.guard import Guard
-from nexus_protocol.actions import Execute
-
-watch = Guard.watch
-Guard.watch = lambda guard, group: (watch(guard, group), print("watched", flush=True))
-asyncio.run(execute(Execute(argv=("sh", "-c", SCRIPT)), {}))
-"""
-
-
 async def test_a_program_ends_with_an_agent_that_is_killed() -> None:
     """By SIGKILL, which the agent does not see coming; with all that the program started."""
     reader, writer = os.pipe()
-    readable = asyncio.Event()
-    asyncio.get_running_loop().add_reader(reader, readable.set)
-    script = f"exec 9>/proc/{os.getpid()}/fd/{writer}; echo >&9; sleep 60 & sleep 60"
-    agent = await asyncio.create_subprocess_exec(
-        *python(AGENT.replace("SCRIPT", repr(script))), stdout=asyncio.subprocess.PIPE
+    said = asyncio.StreamReader()
+    pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(said), os.fdopen(reader, "rb")
     )
+    script = f"exec 9>/proc/{os.getpid()}/fd/{writer}; echo alive >&9; sleep 60 & sleep 60"
+    code = (
+        "import asyncio; from nexus_agent.actions.commands import execute; from nexus_protocol.actions import Execute\n"
+        f"asyncio.run(execute(Execute(argv=('sh', '-c', {script!r})), {{}}))"
+    )
+    agent = await asyncio.create_subprocess_exec(*python(code))
     try:
-        assert agent.stdout is not None
         async with asyncio.timeout(10):
-            assert await agent.stdout.readline() == b"watched\n"
-            await readable.wait()
-        assert os.read(reader, 9) == b"\n"
-        readable.clear()
-        os.close(writer)
+            assert await said.readline() == b"alive\n"
     finally:
+        os.close(writer)
         agent.kill()
-        await agent.communicate()
+        await agent.wait()
     async with asyncio.timeout(10):
-        await readable.wait()
-    asyncio.get_running_loop().remove_reader(reader)
-    assert os.read(reader, 9) == b""
-    os.close(reader)
+        assert await said.read() == b""  # nobody holds the pipe any more
+    pipe.close()
 
 
 async def test_something_left_running_does_not_hold_the_result_back() -> None:
