@@ -200,7 +200,7 @@ class Session:
             return
         self._connected.clear()
         if status.state is ConnectionState.WAITING:
-            detail = f"{status.detail}; trying again in {status.delay:.1f} s"
+            detail = f"trying again in {status.delay:.1f} s: {status.detail}"
             self.observer.on_state(SessionState.REACHING, detail)
         elif status.state is ConnectionState.CLOSED:
             self._end(status.detail)

@@ -113,27 +113,28 @@ def test_the_demo_shows_a_desktop_and_leaves_nothing(folder: Path) -> None:
             assert shown.terminal.ended() == 0
 
 
-def test_a_killed_demo_leaves_nothing(folder: Path) -> None:
-    """SIGKILL, which nobody can prepare for: the X server and everything on it end all the same."""
+def test_demos_that_are_ended_leave_nothing(tmp_path: Path, bare_path: str) -> None:
+    """Killed, with an X server; terminated or its terminal closed, with --synthetic and nothing on PATH: all is gone.
+
+    The three run side by side, and so do not touch each other either.
+    """
     needed("Xvfb")
-    with demo(folder, "--size", "640x480") as shown:
-        wait_desktop(shown.terminal)
-        with shown.watching_its_end():
-            shown.terminal.process.kill()
-            end_of(shown.terminal.process)
-
-
-@pytest.mark.parametrize("how", ["terminated", "hung up"])
-def test_the_synthetic_demo_needs_no_x_server_and_leaves_nothing(folder: Path, bare_path: str, how: str) -> None:
-    """With nothing on PATH but a shell's few tools, a drawn desktop; SIGTERM or a closed terminal ends it all."""
-    with demo(folder, "--synthetic", PATH=bare_path) as shown:
-        wait_drawn_desktop(shown.terminal)
-        with shown.watching_its_end():
-            if how == "terminated":
-                shown.terminal.process.terminate()
-            else:
-                shown.terminal.hang_up()
-            end_of(shown.terminal.process)
+    folders = [tmp_path / name for name in ("killed", "terminated", "hung up")]
+    for folder in folders:
+        folder.mkdir()
+    with ExitStack() as running:
+        killed = running.enter_context(demo(folders[0], "--size", "640x480"))
+        terminated = running.enter_context(demo(folders[1], "--synthetic", PATH=bare_path))
+        hung_up = running.enter_context(demo(folders[2], "--synthetic", PATH=bare_path))
+        wait_desktop(killed.terminal)
+        wait_drawn_desktop(terminated.terminal)
+        wait_drawn_desktop(hung_up.terminal)
+        with killed.watching_its_end(), terminated.watching_its_end(), hung_up.watching_its_end():
+            killed.terminal.process.kill()
+            terminated.terminal.process.terminate()
+            hung_up.terminal.hang_up()
+            for ended in (killed, terminated, hung_up):
+                end_of(ended.terminal.process)
 
 
 def test_without_an_x_server_the_demo_goes_on_and_has_something_to_approve(folder: Path, bare_path: str) -> None:
