@@ -6,7 +6,9 @@ import signal
 
 import click
 
-from . import glass, report, setups, stages, traffic
+from nexus_protocol.commandline import log_to_stderr
+
+from . import glass, links, report, setups, stages, traffic
 from .programs import Failed
 
 flips_option = click.option("--flips", default=200, show_default=True, help="Changes to measure in each setup.")
@@ -93,11 +95,32 @@ def bytes_sent(changes: int) -> None:
     print(report.table(head, rows))
 
 
+@main.command("links")
+@click.option("--times", default=60, show_default=True, help="Links to open each way; messages: a hundred times that.")
+def sealing(times: int) -> None:
+    """What sealing costs: until a link is open, and for each message."""
+    log_to_stderr(0)  # relay and agent run in here
+    opened = links.opening(times)
+    rows = []
+    for way in links.WAYS:
+        sealed, plain = (opened[name, way] for name in ("sealed", "plain"))
+        ratio = report.percentile(sealed, 50) / report.percentile(plain, 50)
+        trips = f"{2000 * way:.0f} ms longer round trip" if way else "one machine"
+        rows.append((f"{trips}, sealed", str(times), *spread(sealed), f"{ratio:.2f}"))
+        rows.append((f"{trips}, plain", str(times), *spread(plain), "1.00"))
+    print(report.table(("connect → open link", "n", "p50 ms", "p95 ms", "max ms", "× plain"), rows), end="\n\n")
+    shaken = links.handshakes(10 * times)
+    rows = [("handshake, both ends, ms", str(len(shaken)), *spread(shaken))]
+    for size, figures in links.messages(100 * times).items():
+        rows.append((f"{size:,} bytes sealed and opened, µs", str(len(figures)), *spread(figures)))
+    print(report.table(("computing alone", "n", "p50", "p95", "max"), rows))
+
+
 @main.command("all")
 def everything() -> None:
     """All of it."""
     context = click.get_current_context()
-    for number, command in enumerate((glass_to_glass, stages_alone, bytes_sent)):
+    for number, command in enumerate((glass_to_glass, stages_alone, bytes_sent, sealing)):
         print(end="\n" if number else "")
         context.invoke(command)
 

@@ -11,6 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from nexus_agent.permissions.operators import Operators
+from nexus_protocol.identity import Identity
+from nexus_protocol.settings import RelayToken
+from nexus_protocol.vocabulary import Role
+from nexus_tui.core.known_desks import KnownDesks
+from nexus_tui.core.membership import Membership
+
 from .programs import Programs, Running, await_value
 
 COLUMNS, ROWS = 160, 48
@@ -32,7 +39,7 @@ class Desk:
     """A relay and an agent that serves a display, and what a console needs to reach it."""
 
     url: str
-    token: str
+    membership: Membership
     token_file: Path
     state: Path
 
@@ -56,14 +63,21 @@ def serve(programs: Programs, display: str) -> Desk:
         token = programs.run([*relay, "token", "--role", role, "--subject", DESK, "--desk", DESK])
         files[role].touch(mode=0o600)
         files[role].write_text(token)
+    folders = {name: programs.folder / name for name in ("agent", "console")}
+    for folder in folders.values():
+        folder.mkdir(mode=0o700)
+    agents_key, mine = (Identity.of(folder).fingerprint for folder in folders.values())
+    Operators(folders["agent"]).add(DESK, Role.OPERATOR, mine, approver=True, by="bench")
+    KnownDesks(folders["console"], url).pin(DESK, agents_key, by="bench")
     agent = programs.start(
         [
             sys.executable, "-m", "nexus_agent", "run", "--relay", url, "--token-file", str(files["agent"]),
-            "--state-dir", str(programs.folder / "agent"), "--display", display,
+            "--state-dir", str(folders["agent"]), "--display", display,
         ]
     )  # fmt: skip
     agent.said("(serving .*)")
-    return Desk(url, files["operator"].read_text().strip(), files["operator"], programs.folder / "console")
+    membership = Membership.of(folders["console"], url, RelayToken(files["operator"].read_text().strip()))
+    return Desk(url, membership, files["operator"], folders["console"])
 
 
 def in_xterm(programs: Programs, glass: str, argv: list[str]) -> Running:

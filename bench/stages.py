@@ -72,7 +72,7 @@ async def _watch(desk: Desk, window: FlipWindow, flips: int, chance: random.Rand
     placement = fit(SCREEN, (COLUMNS, ROWS))
     assert placement is not None
     width, height = viewport_size(placement)
-    session = Session(desk.url, desk.token)
+    session = Session(desk.membership)
     watcher = session.observer = Watcher(session)
     results: dict[str, list[float]] = defaultdict(list)
     async with session.dialled():

@@ -7,6 +7,7 @@ line, and what is printed, is `cli`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Callable
 from typing import Any
@@ -17,9 +18,11 @@ from nexus_agent.actions.ledger import Actor, Origin
 from nexus_agent.actions.runner import Runner
 from nexus_agent.capture.grabber import Grabber
 from nexus_agent.desks import Desk
+from nexus_agent.permissions.operators import Operators
 from nexus_agent.permissions.policy import Policy
 from nexus_protocol.dialer import ConnectionState, RelayClient, Status
-from nexus_protocol.errors import NexusError, UsageError
+from nexus_protocol.errors import LinkClosed, NexusError, ProtocolError, UsageError
+from nexus_protocol.identity import Identity
 from nexus_protocol.link import Link
 from nexus_protocol.messages import (
     ActionReport,
@@ -35,10 +38,14 @@ from nexus_protocol.messages import (
     from_agent,
     to_agent,
 )
+from nexus_protocol.settings import RelayToken
 
-from .session import AgentLink, LiveStream, Session, StreamFactory
+from .door import AgentLink, Door, Knock, Refusal
+from .session import LiveStream, Session, StreamFactory
 
 MAX_SESSIONS = 64
+WATCH_INTERVAL = 0.25
+"""Seconds between two looks at the list of operators: somebody whose rights are taken back is gone within one more."""
 CLOSE_TIMEOUT = 2.0
 """Seconds that saying goodbye may take: a peer that does not read must not keep a desk from shutting down."""
 
@@ -48,7 +55,8 @@ _log = structlog.get_logger()
 class Agent:
     """Serves an open desk until cancelled; closing the desk stays with whoever opened it.
 
-    ``on_status`` is told of the connection's state. With ``name`` given, a token for another desk is refused.
+    ``operators`` are who may come; with ``asks`` others may knock. ``on_status`` is told of the connection's state.
+    With ``name`` given, a token for another desk is refused.
     """
 
     def __init__(
@@ -56,7 +64,9 @@ class Agent:
         desk: Desk,
         policy: Policy,
         *,
+        operators: Operators,
         name: str | None = None,
+        asks: bool = False,
         on_status: Callable[[Status], None] = lambda status: None,
         stream_factory: StreamFactory | None = None,
     ) -> None:
@@ -67,16 +77,19 @@ class Agent:
         self._on_status = on_status
         self._grabber = Grabber()
         self._stream_factory = stream_factory or self._new_stream
-        self._sessions: dict[Session, asyncio.Task[None]] = {}
+        self._sessions: set[Session] = set()
+        self._guests: set[asyncio.Task[None]] = set()
+        self._watch: asyncio.Task[None] | None = None
         self._client: RelayClient[ToAgent, FromAgent] | None = None
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.runner = Runner(desk, self._grabber, policy, self)
+        self._door = Door(operators, self.runner, asks=asks)
         desk.capture.on_resize = self._resized
         desk.capture.on_lost = self._lost
 
-    async def run(self, url: str, token: str) -> None:
+    async def run(self, url: str, token: RelayToken, identity: Identity) -> None:
         """Serve until cancelled. Dials for ever; raises Unauthorized when the relay refuses, DeskLost, UsageError."""
-        client = self._client = RelayClient(url, token, self, incoming=to_agent, outgoing=from_agent)
+        client = self._client = RelayClient(url, token, identity, self, incoming=to_agent, outgoing=from_agent)
         serving = asyncio.create_task(client.serve(redial=True), name="relay-connection")
         try:
             await asyncio.wait({serving, self._over}, return_when=asyncio.FIRST_COMPLETED)
@@ -95,7 +108,12 @@ class Agent:
         await self.runner.close()
         for session in tuple(self._sessions):
             session.leave("shutdown", "the agent is shutting down")
-        await asyncio.gather(*self._sessions.values(), return_exceptions=True)
+        for guest in self._guests:
+            guest.cancel()
+        await asyncio.gather(*self._guests, return_exceptions=True)
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
         self._grabber.close()
 
     async def _hang_up(self, client: RelayClient[ToAgent, FromAgent], serving: asyncio.Task[None]) -> None:
@@ -125,31 +143,62 @@ class Agent:
         self.serve(link)
 
     def serve(self, link: AgentLink) -> None:
-        """Start the session of a new link."""
-        if self._over.done():
-            link.send(Bye(code="shutdown", reason="the agent is shutting down"))
-            link.close("shutdown", "the agent is shutting down")
+        """Start the conversation on a new link."""
+        if self._over.done() or len(self._guests) >= MAX_SESSIONS:
+            # Not even a handshake: whoever dials tries again, and finds another agent, or a free place.
+            link.close("full" if not self._over.done() else "shutdown")
             return
-        if len(self._sessions) >= MAX_SESSIONS:
-            link.send(Bye(code="forbidden", reason=f"{MAX_SESSIONS} operators are on this desk already"))
-            link.close("forbidden", "too many sessions")
+        task = asyncio.create_task(self._host(link), name=f"session-{link.peer}")
+        self._guests.add(task)
+        task.add_done_callback(lambda task: self._ended(task, link))
+        if self._watch is None or self._watch.done():
+            self._watch = asyncio.create_task(self._watch_operators(self._door.stamp()), name="operators")
+
+    async def _host(self, link: AgentLink) -> None:
+        """Everything about one link, from its handshake to its end."""
+        try:
+            guest = await self._door.admit(link)
+        except Refusal as refusal:
+            _log.info("not let in", who=link.peer, code=refusal.code, reason=refusal.reason)
+            with contextlib.suppress(ProtocolError):
+                link.send(Bye(code=refusal.code, reason=refusal.reason))
+            link.close(refusal.code)
+            return
+        except LinkClosed as end:
+            _log.info("link ended", who=link.peer, code=end.code, reason=str(end))
             return
         session = Session(
             link,
+            guest,
             desk=self.name,
             instance=self.instance,
             capture=self.desk.capture,
             runner=self.runner,
             stream_factory=self._stream_factory,
         )
-        task = asyncio.create_task(session.run(), name=f"session-{link.peer}")
-        self._sessions[session] = task
-        task.add_done_callback(lambda task: self._ended(session, task))
+        self._sessions.add(session)
+        try:
+            await session.run()
+        finally:
+            self._sessions.discard(session)
 
-    def _ended(self, session: Session, task: asyncio.Task[None]) -> None:
-        del self._sessions[session]
+    def _ended(self, task: asyncio.Task[None], link: AgentLink) -> None:
+        self._guests.discard(task)
+        link.close()  # nobody is left waiting, whatever it was that ended
         if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("session failed", who=session.actor.subject, exc_info=error)
+            _log.error("session failed", task=task.get_name(), exc_info=error)
+
+    async def _watch_operators(self, seen: tuple[int, ...]) -> None:
+        """Send away whom the list no longer lets in as they are; while anybody is here. ``seen``: before they came."""
+        while self._guests:
+            await asyncio.sleep(WATCH_INTERVAL)
+            if (now := self._door.stamp()) == seen:
+                continue
+            seen = now
+            for session in tuple(self._sessions):
+                if not self._door.recheck(session.guest):
+                    self.runner.dismiss(session)
+                    session.leave("forbidden", "what you may do at this desk was changed or taken back")
 
     # -- news (nexus_agent.actions.runner.Audience) ---------------------------------------------------------
 
@@ -158,11 +207,15 @@ class Agent:
             session.hear(news, actor)
 
     def deliver(self, result: Result, origin: Origin) -> None:
+        if isinstance(origin, Knock):
+            if not origin.answer.done():
+                origin.answer.set_result(result)
+            return
         if not origin.gone and isinstance(origin, Session):
             origin.send(result)
             return
         for session in self._sessions:
-            if session.actor == origin.actor and session.greeted:
+            if session.actor == origin.actor:
                 session.send(result)
 
     def present(self, actor: Actor) -> bool:
@@ -184,8 +237,7 @@ class Agent:
 
     def _tell_all(self, message: DeskResized | DeskLost) -> None:
         for session in self._sessions:
-            if session.greeted:
-                session.send(message)
+            session.send(message)
 
     def _finish(self, error: NexusError) -> None:
         if not self._over.done():

@@ -1,4 +1,4 @@
-"""The command line of nexus-agent: ``run`` and ``policy check``."""
+"""The command line of nexus-agent: ``run`` and ``policy check``; who may come to the desk is trust_cli's."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,21 +15,23 @@ from typing import Any, NoReturn
 import click
 
 from nexus_agent.desks import Desk, open_desk, parse_size
+from nexus_agent.permissions.operators import Operators
 from nexus_agent.permissions.policy import Policy
 from nexus_protocol.commandline import Program, begin, complain
 from nexus_protocol.dialer import ConnectionState, Status
 from nexus_protocol.errors import UsageError
-from nexus_protocol.settings import read_toml, relay_token, relay_url, unknown_key
+from nexus_protocol.identity import Identity
+from nexus_protocol.settings import RelayToken, read_toml, relay_token, relay_url, unknown_key
 from nexus_protocol.vocabulary import Permission, Role
 
 from .agent import Agent
 from .terminal import leave_terminal
+from .trust_cli import PROGRAM, fingerprint, invite, join, operators, revoke
 
-PROGRAM = "nexus-agent"
 CONFIG, POLICY = "agent.toml", "policy.toml"
 SWITCH_INTERVAL = 0.0005
 """Seconds until a busy thread lets another run: with Python's own 5 ms, capture and network wait too long for turns."""
-CONFIG_KEYS = ("relay", "display", "virtual")
+CONFIG_KEYS = ("relay", "display", "virtual", "unknown_operators")
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ def cli() -> None:
 @click.option("--relay", metavar="URL", help="The relay (else NEXUS_RELAY, else agent.toml).")
 @click.option("--name", metavar="DESK", help="Refuse to start with a token for another desk than this.")
 @click.option("--token-file", metavar="FILE", help="The relay token (else NEXUS_TOKEN, else `token` in the folder).")
+@click.option("--ask-unknown", is_flag=True, help="Operators whose key is not known may knock: approvers decide.")
 @click.argument("cmd", nargs=-1, type=click.UNPROCESSED)
 def run(
     *,
@@ -62,6 +66,7 @@ def run(
     relay: str | None,
     name: str | None,
     token_file: str | None,
+    ask_unknown: bool,
     cmd: tuple[str, ...],
 ) -> None:
     """Serve a desk until SIGTERM or Ctrl+C."""
@@ -70,7 +75,7 @@ def run(
     if not (display or virtual or synthetic):
         display, virtual = config.get("display"), config.get("virtual")
     wanted = Wanted(display, parse_size(virtual) if virtual else None, cmd, synthetic)
-    url = relay_url(relay, config)
+    url = relay_url(relay, config, folder)
     token = relay_token(folder, token_file)
     os.environ.pop("NEXUS_TOKEN", None)  # it is the agent's secret, not that of the programs it starts
     policy = Policy.load_or_broken(folder / POLICY)
@@ -79,7 +84,18 @@ def run(
     # asyncio's own loop: uvloop cannot put a child into a process group.
     sys.setswitchinterval(SWITCH_INTERVAL)
     leave_terminal()
-    asyncio.run(_serve(wanted, policy, url, token, name))
+    asks = ask_unknown or config.get("unknown_operators") == "ask"
+    identity, operators = Identity.of(folder), Operators(folder)
+    operators.all()  # a list that cannot be used is better heard of now
+
+    def agent(desk: Desk, on_status: Callable[[Status], None]) -> Agent:
+        return Agent(desk, policy, operators=operators, name=name, asks=asks, on_status=on_status)
+
+    asyncio.run(_serve(wanted, agent, url, token, identity))
+
+
+for command in (join, invite, operators, revoke, fingerprint):
+    cli.add_command(command)
 
 
 @cli.group()
@@ -103,7 +119,13 @@ def check() -> None:
     click.echo(f"a request waits {policy.timeout:g} s")
 
 
-async def _serve(wanted: Wanted, policy: Policy, url: str, token: str, name: str | None) -> None:
+async def _serve(
+    wanted: Wanted,
+    make_agent: Callable[[Desk, Callable[[Status], None]], Agent],
+    url: str,
+    token: RelayToken,
+    identity: Identity,
+) -> None:
     """Until a signal, or an error that ends it."""
     task = asyncio.current_task()
     assert task is not None
@@ -125,9 +147,9 @@ async def _serve(wanted: Wanted, policy: Policy, url: str, token: str, name: str
         )
         try:
             status = _Announcer(desk, url)
-            agent = Agent(desk, policy, name=name, on_status=status)
+            agent = make_agent(desk, status)
             status.agent = agent
-            await agent.run(url, token)
+            await agent.run(url, token, identity)
         finally:
             await desk.close()
     except asyncio.CancelledError:
@@ -168,6 +190,8 @@ def _read_config(path: Path) -> dict[str, Any]:
             raise unknown_key(str(path), key, CONFIG_KEYS)
         if not isinstance(value, str):
             raise UsageError(f"{path}: {key} is text in quotes, not {value!r}")
+    if config.get("unknown_operators", "refuse") not in ("ask", "refuse"):
+        raise UsageError(f'{path}: unknown_operators is "ask" or "refuse", not {config["unknown_operators"]!r}')
     if "display" in config and "virtual" in config:
         raise UsageError(f"{path}: display and virtual exclude each other; keep one of them")
     return config

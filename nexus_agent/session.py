@@ -1,9 +1,7 @@
-"""One operator at one desk: the conversation on one link, from Hello to its end.
+"""One operator at one desk: the conversation on one link, from Welcome to its end.
 
-It speaks the protocol and decides nothing: actions go to the runner, pictures come from the stream. Its state:
-
-    GREETING ──Hello──> SERVING ──link ends, Bye──> GONE
-        └── no Hello in time, wrong version ─────────^
+It speaks the protocol and decides nothing: who comes in is the door's business, actions go to the runner, pictures come
+from the stream.
 """
 
 from __future__ import annotations
@@ -18,9 +16,7 @@ import structlog
 from nexus_agent.actions.ledger import Actor
 from nexus_agent.actions.runner import Runner
 from nexus_agent.capture import Capture
-from nexus_agent.permissions.requests import may_decide
 from nexus_protocol.errors import LinkClosed, NexusError, ProtocolError, Refused
-from nexus_protocol.link import Link
 from nexus_protocol.messages import (
     Act,
     ActionReport,
@@ -41,13 +37,11 @@ from nexus_protocol.messages import (
     Viewport,
     Welcome,
 )
-from nexus_protocol.vocabulary import VERSION, Effect, Permission
+from nexus_protocol.vocabulary import Effect, Permission
 
-HELLO_TIMEOUT = 10.0
+from .door import AgentLink, Guest
 
 _log = structlog.get_logger()
-
-AgentLink = Link[ToAgent, FromAgent]
 
 
 class LiveStream(Protocol):
@@ -69,6 +63,7 @@ class Session:
     def __init__(
         self,
         link: AgentLink,
+        guest: Guest,
         *,
         desk: str,
         instance: str,
@@ -76,7 +71,9 @@ class Session:
         runner: Runner,
         stream_factory: StreamFactory,
     ) -> None:
-        self.actor = Actor(link.peer, link.role)
+        self.guest = guest
+        self.actor: Actor = guest.actor
+        self.approver = guest.approver
         self._link = link
         self._desk = desk
         self._instance = instance
@@ -86,7 +83,6 @@ class Session:
         self._stream: LiveStream | None = None
         self._viewport: Viewport | None = None
         self._answering: asyncio.Task[None] | None = None
-        self.greeted = False
 
     @property
     def gone(self) -> bool:
@@ -94,11 +90,11 @@ class Session:
 
     async def run(self) -> None:
         try:
-            if await self._greet():
-                while True:
-                    self._take(await self._link.receive())
+            self._welcome()
+            while True:
+                self._take(await self._link.receive())
         except LinkClosed as end:
-            _log.info("link ended", who=self.actor.subject, reason=str(end))
+            _log.info("link ended", who=self.actor.subject, code=end.code, reason=str(end))
         except ProtocolError as error:
             self.leave("protocol", str(error))
         finally:
@@ -119,12 +115,10 @@ class Session:
 
     def hear(self, news: ActionReport | RequestOpened | RequestClosed, actor: Actor) -> None:
         """What ``actor`` does: for those who may see the desk. Requests: for those who may decide them."""
-        if not self.greeted:
-            return
         if isinstance(news, ActionReport):
             if actor == self.actor or self._may_view():
                 self.send(news)
-        elif may_decide(self.actor.role):
+        elif self.approver:
             self.send(news)
 
     def leave(self, code: str, reason: str) -> None:
@@ -133,21 +127,8 @@ class Session:
             self.send(Bye(code=code, reason=reason))
             self._link.close(code, reason)
 
-    # -- what the operator says -----------------------------------------------------------------------------
-
-    async def _greet(self) -> bool:
-        try:
-            async with asyncio.timeout(HELLO_TIMEOUT):
-                first = await self._link.receive()
-        except TimeoutError:
-            raise ProtocolError("malformed", f"nothing was said within {HELLO_TIMEOUT:.0f} s") from None
-        if not isinstance(first, Hello):
-            raise ProtocolError("malformed", "a session starts with hello")
-        if first.version != VERSION:
-            old = "nexus-tui" if first.version < VERSION else "nexus-agent, at the desk"
-            said = f"this agent speaks protocol version {VERSION}, the console version {first.version}"
-            self.leave("version", f"{said}; upgrade {old}")
-            return False
+    def _welcome(self) -> None:
+        self._link.admit()
         width, height = self._capture.size
         policy = self._runner.policy
         self.send(
@@ -158,16 +139,16 @@ class Session:
                 subject=self.actor.subject,
                 role=self.actor.role,
                 effects=policy.effects(self.actor.role, self.actor.subject),
-                may_decide=may_decide(self.actor.role),
+                may_decide=self.approver,
                 warning=f"the policy cannot be used: {policy.problem}" if policy.problem else "",
                 instance=self._instance,
             )
         )
-        self.greeted = True
-        if may_decide(self.actor.role):
+        if self.approver:
             for request in self._runner.pending():
                 self.send(request)
-        return True
+
+    # -- what the operator says -----------------------------------------------------------------------------
 
     def _take(self, message: ToAgent) -> None:
         # Acts first: nothing stands between a key press and the desk.
@@ -197,7 +178,7 @@ class Session:
         except Refused as error:
             # Whoever decides is told of every end anyway, and of what is really asked here.
             _log.warning("decision refused", who=self.actor.subject, reason=str(error))
-            if may_decide(self.actor.role):
+            if self.approver:
                 for request in self._runner.pending():
                     if request.request == decision.request:
                         self.send(request)

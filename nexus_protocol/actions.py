@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from .errors import UsageError
-from .vocabulary import Button, Permission
+from .vocabulary import Button, Name, Permission, Role
 
 MAX_TEXT = 100_000
 """Characters in one `type` action."""
@@ -120,7 +120,18 @@ class FileWrite(Struct, frozen=True, tag="file_write"):
     data: Annotated[bytes, Meta(max_length=MAX_FILE)]
 
 
+class Admission(Struct, frozen=True, tag="admission"):
+    """A stranger wants to come to the desk: nobody can ask for it as an action, the agent asks its approvers."""
+
+    name: Name
+    role: Role
+    fingerprint: Annotated[str, Meta(pattern=r"^SHA256:[A-Za-z0-9+/]{43}\Z")]
+
+
 Action = Click | Move | Press | Release | Drag | Scroll | Type | Key | Screenshot | Execute | FileRead | FileWrite
+
+Asked = Action | Admission
+"""What a request can be about."""
 
 PERMISSION_OF: dict[type[Struct], Permission] = {
     Click: Permission.CLICK,
@@ -135,6 +146,7 @@ PERMISSION_OF: dict[type[Struct], Permission] = {
     Execute: Permission.EXECUTE,
     FileRead: Permission.FILE_READ,
     FileWrite: Permission.FILE_WRITE,
+    Admission: Permission.VIEW,
 }
 
 
@@ -147,12 +159,12 @@ def validated(action: Action) -> Action:
     return checked
 
 
-def kind_of(action: Action) -> str:
+def kind_of(action: Asked) -> str:
     """The action's name on the wire and in the log: ``click``, ``file_read``, …"""
     return str(action.__struct_config__.tag)
 
 
-def subject_of(action: Action) -> str:
+def subject_of(action: Asked) -> str:
     """The text a policy rule's ``match`` is held against: the command, the path, the text; else empty."""
     match action:
         case Execute(argv=argv):
@@ -163,11 +175,13 @@ def subject_of(action: Action) -> str:
             return text
         case Key(chord=chord):
             return chord
+        case Admission(role=role, fingerprint=fingerprint):
+            return f"to this desk as {role}, with the key {fingerprint}"
         case _:
             return ""
 
 
-def place_of(action: Action) -> tuple[int, int] | None:
+def place_of(action: Asked) -> tuple[int, int] | None:
     """The point of the desk that the action touches, where it touches one."""
     match action:
         case Drag(to_x=x, to_y=y):
@@ -178,12 +192,12 @@ def place_of(action: Action) -> tuple[int, int] | None:
             return None
 
 
-def payload_hash(action: Action) -> bytes:
+def payload_hash(action: Asked) -> bytes:
     """SHA-256 over the exact action. A decision names it, so it can never be applied to anything else."""
     return hashlib.sha256(msgspec.msgpack.encode(action)).digest()
 
 
-def describe(action: Action) -> str:
+def describe(action: Asked) -> str:
     """One line for the log. Typed text is counted, never shown: it may be a password.
 
     What would break the line or steer a terminal is shown as its escape (``\\n``, ``\\x1b``).
@@ -192,7 +206,7 @@ def describe(action: Action) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
-def _described(action: Action) -> str:
+def _described(action: Asked) -> str:
     match action:
         case Click(x=x, y=y, button=button, count=count):
             times = {1: "", 2: "double ", 3: "triple "}[count]

@@ -47,5 +47,6 @@ class Codec(Generic[T]):
             message: T = self._decoder.decode(data)
         # msgspec lets two errors through that are not its own: invalid UTF-8 and deep nesting.
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise ProtocolError("malformed", f"a message that cannot be read: {error}") from None
+            said = " ".join(str(error).split())  # it may quote the peer, and is one line of a log
+            raise ProtocolError("malformed", f"a message that cannot be read: {said}") from None
         return message

@@ -6,7 +6,9 @@ Every command takes ``--state-dir`` and ``-v``, before or after its name, and as
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+import re
 import sys
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
@@ -14,7 +16,8 @@ from typing import Any, NoReturn, TextIO
 import click
 
 from .errors import NexusError, printable
-from .settings import state_dir
+from .invitation import Invitation
+from .settings import checked_url, state_dir
 
 LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 
@@ -58,6 +61,25 @@ class Program(click.Group):
         except OSError as error:
             status = complain(name, error.strerror or str(error), 1)
         sys.exit(status if isinstance(status, int) else 0)
+
+
+def duration(_context: click.Context, _option: click.Parameter, value: str) -> int:
+    """A callback: seconds of a number with its unit, ``90s``, ``30m``, ``24h``, ``7d``."""
+    match = re.fullmatch(r"([0-9]{1,9})([smhd])", value.strip())
+    if match is None or not int(match[1]):
+        raise click.BadParameter(f"{value!r} is not a duration, such as 90s, 30m, 24h or 7d")
+    return int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
+
+
+def read_invitation(link: str | None) -> Invitation:
+    """The invitation on the command line, or, so that it is on no process list, from standard input. UsageError."""
+    if link in (None, "-"):
+        if sys.stdin.isatty():
+            link = click.prompt("Paste the invitation", hide_input=True, err=True, prompt_suffix=": ")
+        else:
+            link = sys.stdin.readline(4096)
+    invitation = Invitation.parse(link or "")
+    return dataclasses.replace(invitation, relay=checked_url(invitation.relay))
 
 
 def folder(program: str) -> Path:

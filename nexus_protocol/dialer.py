@@ -21,6 +21,7 @@ from websockets.exceptions import ConnectionClosed
 
 from .codec import Codec
 from .errors import NexusError, ProtocolError, Unauthorized, Unreachable, UsageError
+from .identity import Identity
 from .link import Link
 from .relay_messages import (
     PATH,
@@ -33,6 +34,7 @@ from .relay_messages import (
     Open,
     Opened,
     Presence,
+    Renewed,
     Welcome,
     from_relay,
     pack_frame,
@@ -40,6 +42,8 @@ from .relay_messages import (
     unpack_frame,
 )
 from .relay_socket import CLOSE_TIMEOUT, OPEN_TIMEOUT, end_of, leave, open_socket
+from .settings import RelayToken
+from .tunnel import Tunnel
 from .vocabulary import VERSION, Role
 
 In = TypeVar("In")
@@ -89,7 +93,8 @@ class RelayClient(Generic[In, Out]):
     def __init__(
         self,
         url: str,
-        token: str,
+        token: RelayToken,
+        identity: Identity,
         listener: Listener,
         *,
         incoming: Codec[In],
@@ -98,6 +103,7 @@ class RelayClient(Generic[In, Out]):
     ) -> None:
         self._url = url + PATH
         self._token = token
+        self._identity = identity
         self._listener = listener
         self._incoming = incoming
         self._outgoing = outgoing
@@ -160,7 +166,7 @@ class RelayClient(Generic[In, Out]):
     async def connect(self) -> None:
         """One attempt. Raises Unauthorized when trying again is useless, else Unreachable."""
         self._listener.on_status(Status(ConnectionState.CONNECTING))
-        socket = await open_socket(self._url, self._token)
+        socket = await open_socket(self._url, self._token.text)
         try:
             welcome = await self._welcome(socket)
             self._socket = socket
@@ -258,7 +264,7 @@ class RelayClient(Generic[In, Out]):
                 self.desks = desks
                 self._listener.on_presence(desks)
             case Opened(ref=ref, link=number, desk=desk):
-                link = self._new_link(number, desk, Role.AGENT)
+                link = self._new_link(number, desk, Role.AGENT, opens=True)
                 future = self._opening.get(ref)
                 if future is None or future.done():
                     link.close(reason="nobody waits for this link any more")
@@ -268,24 +274,27 @@ class RelayClient(Generic[In, Out]):
                 if (future := self._opening.get(ref)) is not None and not future.done():
                     future.set_exception(Unreachable(reason or code))
             case Incoming(link=number, subject=subject, role=role):
-                self._listener.on_link(self._new_link(number, subject, role))
+                self._listener.on_link(self._new_link(number, subject, role, opens=False))
             case Closed(link=number, code=code, reason=reason):
                 self._endings.pop(number, None)
                 if (gone := self._links.pop(number, None)) is not None:
-                    gone.ended(code, reason)
+                    gone.ended(code, f"the relay has ended this link: {reason or code}")
+            case Renewed(token=token):
+                self._token.renew(token)
             case Welcome():
                 raise ProtocolError("malformed", "welcome twice")
 
-    def _new_link(self, number: int, peer: str, role: Role) -> Link[In, Out]:
+    def _new_link(self, number: int, peer: str, role: Role, *, opens: bool) -> Link[In, Out]:
         if number in self._links:
             raise ProtocolError("malformed", f"a second link {number}")
         if len(self._links) >= MAX_LINKS:
             raise ProtocolError("too-many", f"more than {MAX_LINKS:,} links")
         link = Link(
-            number, peer, role,
+            number, peer, role, tunnel=Tunnel(self._identity, opens=opens),
             incoming=self._incoming, outgoing=self._outgoing, wake=self._wake, hang_up=self._hang_up,
         )  # fmt: skip
         self._links[number] = link
+        self._wake(link)
         return link
 
     def _lost(self, reason: str) -> None:
@@ -312,8 +321,8 @@ class RelayClient(Generic[In, Out]):
         self._ready.setdefault(link)
         self._work.set()
 
-    def _hang_up(self, link: Link[In, Out], reason: str) -> None:
-        self._endings[link.number] = Close(link=link.number, reason=reason[:500])
+    def _hang_up(self, link: Link[In, Out], code: str) -> None:
+        self._endings[link.number] = Close(link=link.number, reason=code)
         self._wake(link)
 
     async def _write(self, socket: ClientConnection) -> None:

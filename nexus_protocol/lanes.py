@@ -13,13 +13,14 @@ from enum import IntEnum
 
 from .errors import ProtocolError
 
-MAX_FRAGMENT = 16 * 1024
+_HEADER = 4
+MAX_FRAGMENT = 16 * 1024 - _HEADER
+"""With its header a fragment fills one TLS record (RFC 8446, 5.1)."""
 WINDOW = 256 * 1024
 MAX_WAITING = 8_192
 """Fragments queued at most: many small messages cost more than their bytes."""
 _ACK_EVERY = WINDOW // 4
 _LAST = 0x80
-_HEADER = 4
 
 
 class Lane(IntEnum):

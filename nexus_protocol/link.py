@@ -1,7 +1,11 @@
-"""One conversation between an operator and an agent, carried by the relay.
+"""One conversation between an operator and an agent, carried by the relay and sealed from end to end.
 
 Sans-I/O: bytes in, messages out, and the other way round. The dialer feeds it the payloads of its relay frames
-and sends what it has to say. Whatever seals a link goes between `Lanes` and those payloads, in this module only.
+and sends what it has to say. From the outside in: the tunnel unseals, the lanes put messages together, the codec
+reads them, and not before whoever holds the link has asked whose key is at the other end.
+
+    SEALING ──handshake──> STRANGER ──admit──> ADMITTED ──> ended
+       └───────────────────────┴── anything wrong ───────────^
 """
 
 from __future__ import annotations
@@ -13,25 +17,32 @@ from typing import Generic, TypeVar
 
 from .codec import Codec
 from .errors import LinkClosed, ProtocolError
+from .fingerprint import Fingerprint
 from .lanes import Lane, Lanes
 from .messages import BULK_FROM, MAX_MESSAGE
+from .tunnel import Tunnel
 from .vocabulary import Role
 
 In = TypeVar("In")
 Out = TypeVar("Out")
+T = TypeVar("T")
+Greeting = TypeVar("Greeting")
 
 MAX_CONTROL = 256 * 1024
 MAX_QUEUED = 2 * MAX_MESSAGE
 MAX_UNREAD = 4_096
 MAX_UNREAD_BYTES = 2 * MAX_MESSAGE
 """Messages received and not yet taken, and their bytes; a program that far behind its peer gives the link up."""
+MAX_FROM_STRANGER = 4 * 1024
+"""Bytes taken from a peer that was not admitted yet."""
 
 
 class Link(Generic[In, Out]):
-    """Send and receive whole messages. ``peer`` is who the relay says is at the other end.
+    """Send and receive whole messages. ``peer`` and ``role`` are who the relay says is at the other end.
 
-    ``wake`` is called when there may be something for :meth:`outgoing`; ``hang_up`` when this side ends the link:
-    what is still in :meth:`outgoing` then goes out before the end does.
+    Who it really is tells :meth:`secured`. Until :meth:`admit`, nothing is decoded and little is kept. ``wake`` is
+    called when there may be something for :meth:`outgoing`; ``hang_up`` when this side ends the link: what is still in
+    :meth:`outgoing` then goes out before the end does. The relay hears one word of why.
     """
 
     def __init__(
@@ -40,6 +51,7 @@ class Link(Generic[In, Out]):
         peer: str,
         role: Role,
         *,
+        tunnel: Tunnel,
         incoming: Codec[In],
         outgoing: Codec[Out],
         wake: Callable[[Link[In, Out]], None],
@@ -48,16 +60,25 @@ class Link(Generic[In, Out]):
         self.number = number
         self.peer = peer
         self.role = role
+        self._tunnel = tunnel
         self._incoming = incoming
         self._outgoing = outgoing
         self._wake = wake
         self._hang_up = hang_up
         self._lanes = Lanes(max_control=MAX_CONTROL, max_bulk=MAX_MESSAGE, max_queued=MAX_QUEUED)
-        self._inbox: deque[tuple[int, In]] = deque()
+        self._inbox: deque[bytes] = deque()
         self._unread = 0
+        self._admitted = False
+        self._from_stranger = 0
         self._changed = asyncio.Event()
         self._end: tuple[str, str] | None = None
-        self._cut = False
+        self._broken = False  # by what came: no message of ours goes out any more
+        self._over = False  # nothing does
+
+    @property
+    def admitted(self) -> bool:
+        """Whether whoever holds the link knows the key at the other end."""
+        return self._admitted
 
     @property
     def closed(self) -> bool:
@@ -76,16 +97,50 @@ class Link(Generic[In, Out]):
             raise
         self._wake(self)
 
+    async def secured(self) -> Fingerprint:
+        """Whose key is at the other end, once the link is sealed. Raises LinkClosed when it does not come to that."""
+        while (peer := self._tunnel.peer) is None:
+            await self._news()
+        return peer
+
+    def admit(self) -> None:
+        """Whoever holds the link knows that key: from now on messages of every kind and size are taken."""
+        self._admitted = True
+
     async def receive(self) -> In:
         """The next message. Raises LinkClosed once everything received before the end has been taken."""
+        assert self._admitted, "the other end was not admitted yet"
+        return self._decoded(self._incoming, await self._next())
+
+    async def greeting(self, codec: Codec[Greeting]) -> Greeting:
+        """The first message, of the few kinds that one may say who was not admitted yet. Raises LinkClosed."""
+        return self._decoded(codec, await self._next())
+
+    async def _next(self) -> bytes:
         while not self._inbox:
-            if self._end is not None:
-                raise LinkClosed(*self._end)
+            await self._news()
+        data = self._inbox.popleft()
+        self._unread -= len(data)
+        return data
+
+    async def _news(self) -> None:
+        if self._end is not None:
+            raise LinkClosed(*self._end)
+        self._changed.clear()
+        await self._changed.wait()
+
+    def _decoded(self, codec: Codec[T], data: bytes) -> T:
+        try:
+            return codec.decode(data)
+        except ProtocolError as error:
+            self._fail(error)
+            raise LinkClosed(error.code, str(error)) from None
+
+    async def wait_closed(self) -> None:
+        """Returns when the link has ended, whatever is still to be received."""
+        while self._end is None:
             self._changed.clear()
             await self._changed.wait()
-        size, message = self._inbox.popleft()
-        self._unread -= size
-        return message
 
     def close(self, code: str = "closed", reason: str = "") -> None:
         """End the link from this side; idempotent.
@@ -95,7 +150,7 @@ class Link(Generic[In, Out]):
         """
         if self._end is None:
             self._finish(code, reason)
-            self._hang_up(self, reason or code)
+            self._hang_up(self, code)
 
     # What follows is the dialer's side.
 
@@ -104,27 +159,45 @@ class Link(Generic[In, Out]):
         if self._end is not None:
             return
         try:
-            for data in self._lanes.receive(payload):
-                self._inbox.append((len(data), self._incoming.decode(data)))
+            plain = self._tunnel.receive(payload)
+            if not self._admitted:
+                self._from_stranger += len(plain)
+                if self._from_stranger > MAX_FROM_STRANGER:
+                    raise ProtocolError("too-large", "more was said than a stranger may say")
+            for data in self._lanes.receive(plain):
+                self._inbox.append(data)
                 self._unread += len(data)
             if len(self._inbox) > MAX_UNREAD or self._unread > MAX_UNREAD_BYTES:
                 raise ProtocolError("too-slow", "this side does not keep up with the other")
         except ProtocolError as error:
             self._fail(error)
+        if self._tunnel.finished:
+            self.close("closed", "the other side has ended the conversation")
         self._changed.set()
         self._wake(self)
 
     def outgoing(self) -> bytes | None:
         """The payload of the next relay frame, or None."""
-        return None if self._cut else self._lanes.next_fragment()
+        if self._over:
+            return None
+        if (payload := self._tunnel.outgoing()) is not None:
+            return payload
+        if not self._broken and self._tunnel.peer is not None:
+            if (fragment := self._lanes.next_fragment()) is not None:
+                return self._tunnel.seal(fragment)
+            if self._end is not None:
+                self._broken = True
+                self._tunnel.finish()
+                return self._tunnel.outgoing()
+        return None
 
     def ended(self, code: str, reason: str) -> None:
         """The link is over, and nothing more can be said on it."""
-        self._cut = True
+        self._over = True
         self._finish(code, reason)
 
     def _fail(self, error: ProtocolError) -> None:
-        self._cut = True
+        self._broken = True
         self.close(error.code, str(error))
 
     def _finish(self, code: str, reason: str) -> None:

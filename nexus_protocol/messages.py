@@ -1,9 +1,9 @@
 """What operator and agent say to each other on a link.
 
 console                                        agent
-   │ Hello                                       │
+   │ Hello (an invitation)                       │
    │ ─────────────────────────────────────────>  │
-   │ Welcome (desk, role, what is allowed)       │   or Bye
+   │ Welcome (desk, role, what is allowed)       │   or Bye, or Held and then one of both
    │ <─────────────────────────────────────────  │
    │ SetViewport, Offer  /  Answer, StreamClock  │   the picture (WebRTC)
    │ Act  /  Result                              │   one action, its one end
@@ -18,7 +18,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from .actions import Action, Coordinate, Region, Struct
+from .actions import Action, Asked, Coordinate, Region, Struct
 from .codec import Codec
 from .vocabulary import VERSION, ActionState, Effect, Name, NameOrNone, Permission, RequestState, Role
 
@@ -47,9 +47,13 @@ class Viewport(Struct, frozen=True):
 
 
 class Hello(Struct, frozen=True, tag="hello"):
-    """The console's first message."""
+    """The console's first message, and all that the agent hears from a key that it does not know.
+
+    ``invitation`` is the proof of one (invitation.py): who shows it is let in, once.
+    """
 
     version: Annotated[int, Meta(ge=0, le=0xFFFF)] = VERSION
+    invitation: Annotated[bytes, Meta(max_length=32)] = b""
 
 
 class SetViewport(Struct, frozen=True, tag="set_viewport"):
@@ -106,8 +110,15 @@ class Welcome(Struct, frozen=True, tag="welcome"):
     instance: Instance = ""
 
 
+class Held(Struct, frozen=True, tag="held"):
+    """The agent does not know this key, and asks its approvers: Welcome or Bye comes within ``seconds``."""
+
+    seconds: Annotated[float, Meta(ge=0, le=86_400)]
+    reason: Text = ""
+
+
 class Bye(Struct, frozen=True, tag="bye"):
-    """The last message on a link. ``code``: version, shutdown, protocol, forbidden."""
+    """The last message on a link. ``code``: version, unknown (key), forbidden, full, shutdown, protocol."""
 
     code: str
     reason: str
@@ -184,7 +195,7 @@ class RequestOpened(Struct, frozen=True, tag="request_opened"):
     who: Name
     role: Role
     permission: Permission
-    action: Action
+    action: Asked
     payload_hash: bytes
     seconds: Seconds
     why: str = ""
@@ -199,11 +210,13 @@ class RequestClosed(Struct, frozen=True, tag="request_closed"):
 
 ToAgent = Hello | SetViewport | Offer | Act | Cancel | Decide | Ping
 FromAgent = (
-    Welcome | Bye | Answer | StreamClock | Pong | DeskResized | DeskLost | ActionReport | Result
+    Welcome | Held | Bye | Answer | StreamClock | Pong | DeskResized | DeskLost | ActionReport | Result
     | RequestOpened | RequestClosed
 )  # fmt: skip
 
 to_agent: Codec[ToAgent] = Codec(ToAgent, format="msgpack", limit=MAX_MESSAGE)
+greeting: Codec[Hello] = Codec(Hello, format="msgpack", limit=1024)
+"""What a stranger may say."""
 from_agent: Codec[FromAgent] = Codec(FromAgent, format="msgpack", limit=MAX_MESSAGE)
 
 BULK_FROM = 8 * 1024

@@ -10,6 +10,13 @@ up to MAX_PAYLOAD bytes of that link, which the relay copies and cannot read.
        │ <── opened {ref, link} │                       │
        │ <═══════════ binary frames of that link ═════> │
        │ ─── close {link} ────> │ ── closed {link} ───> │
+
+A peer that stays is sent a fresh token (`Renewed`) when half of its token's life is over.
+
+Two more paths serve invitations, each for one exchange on a connection of its own:
+
+    GET /v1/join, Nexus-Invitation: PROOF        ── joined {token} ──>        then closed
+    GET /v1/invite, Authorization: Bearer        <── invite {digest} ── agent ── invited or not_invited ──> closed
 """
 
 from __future__ import annotations
@@ -24,7 +31,15 @@ from .errors import ProtocolError
 from .vocabulary import VERSION, Name, Role
 
 PATH = "/v1/connect"
+JOIN_PATH = "/v1/join"
+INVITE_PATH = "/v1/invite"
 VERSION_HEADER = "Nexus-Protocol"
+INVITATION_HEADER = "Nexus-Invitation"
+"""An invitation's proof for the relay, in hexadecimal."""
+MAX_INVITATION = 7 * 24 * 3600
+"""Seconds that an invitation can wait to be used."""
+TOKEN_SECONDS, MAX_TOKEN_SECONDS = 24 * 3600, 90 * 24 * 3600
+"""How long the token is valid that an invitation gives: unless said, and at most."""
 MAX_PAYLOAD = 64 * 1024
 MAX_IN_FLIGHT = 1024 * 1024
 """Bytes of one link that the relay holds while the receiver is slow; past it the link ends as ``too-slow``.
@@ -38,6 +53,11 @@ _NUMBER = 4
 Reason = Annotated[str, Meta(max_length=512)]
 LinkNumber = Annotated[int, Meta(ge=0, le=0xFFFF_FFFF)]
 Ref = Annotated[int, Meta(ge=0, le=0xFFFF_FFFF)]
+Token = Annotated[str, Meta(max_length=7_168, pattern=r"^[A-Za-z0-9._-]+\Z")]
+"""A relay token: nothing in one can end the header it goes into."""
+DeskOrAll = Annotated[str, Meta(max_length=64, pattern=r"^(\*|[A-Za-z0-9][A-Za-z0-9._@-]*)\Z")]
+Epoch = Annotated[int, Meta(ge=0, le=2**40)]
+"""Seconds since the epoch."""
 
 
 class CloseCode:
@@ -115,11 +135,57 @@ class Closed(Struct, frozen=True, tag="closed"):
     reason: Reason = ""
 
 
+class Renewed(Struct, frozen=True, tag="renewed"):
+    """A fresh token in place of the one this connection was made with, for the next connection."""
+
+    token: Token
+
+
+class Joined(Struct, frozen=True, tag="joined"):
+    """What an invitation was exchanged for. ``desks`` is what the token reaches; ``*`` is every desk."""
+
+    token: Token
+    subject: Name
+    role: Role
+    desks: tuple[DeskOrAll, ...]
+    expires: Epoch
+
+
+class Invite(Struct, frozen=True, tag="invite"):
+    """An agent announces an invitation to its own desk, by the digest of the relay's proof (see invitation.py).
+
+    ``seconds``: how long it waits to be used; ``token_seconds``: how long the token is then valid, unless renewed.
+    """
+
+    digest: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+    subject: Name
+    role: Role
+    seconds: Annotated[int, Meta(ge=1, le=MAX_INVITATION)]
+    token_seconds: Annotated[int, Meta(ge=60, le=MAX_TOKEN_SECONDS)] = TOKEN_SECONDS
+
+
+class Invited(Struct, frozen=True, tag="invited"):
+    """The relay takes that invitation, once, until then. ``desk`` is the one it is for: the agent's own."""
+
+    expires: Epoch
+    desk: Name
+
+
+class NotInvited(Struct, frozen=True, tag="not_invited"):
+    """``code``: forbidden, malformed, too-many (wait for one to be used or to expire), unavailable (try again)."""
+
+    code: str
+    reason: Reason
+
+
 ToRelay = Open | Close
-FromRelay = Welcome | Presence | Opened | NotOpened | Incoming | Closed
+FromRelay = Welcome | Presence | Opened | NotOpened | Incoming | Closed | Renewed
 
 to_relay: Codec[ToRelay] = Codec(ToRelay, format="json", limit=4 * 1024)
 from_relay: Codec[FromRelay] = Codec(FromRelay, format="json", limit=64 * 1024)
+from_join: Codec[Joined] = Codec(Joined, format="json", limit=64 * 1024)
+to_invite: Codec[Invite] = Codec(Invite, format="json", limit=4 * 1024)
+from_invite: Codec[Invited | NotInvited] = Codec(Invited | NotInvited, format="json", limit=4 * 1024)
 
 
 def pack_frame(link: int, payload: bytes) -> bytes:

@@ -11,10 +11,11 @@ import ipaddress
 import os
 import re
 import socket
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import InvalidStatus, WebSocketException
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from .errors import Unauthorized, Unreachable
 from .relay_messages import MAX_PAYLOAD, VERSION_HEADER, CloseCode
@@ -25,14 +26,24 @@ CLOSE_TIMEOUT = 2.0
 _TOKEN = re.compile(r"[!-~]+")
 
 
-async def open_socket(url: str, token: str) -> ClientConnection:
-    """An open WebSocket. Raises Unauthorized or Unreachable, whatever is at the other end or in the way."""
-    if not _TOKEN.fullmatch(token):  # else the library quotes the header, token and all
-        raise Unauthorized("the token holds what no token does: spaces, line ends or foreign letters; copy it anew")
+class TokenRefused(Unauthorized):
+    """The relay takes this token no more, or never did."""
+
+
+async def open_socket(url: str, token: str | None, headers: Mapping[str, str] | None = None) -> ClientConnection:
+    """An open WebSocket. Raises Unauthorized or Unreachable, whatever is at the other end or in the way.
+
+    Unauthorized is TokenRefused when it is the token that the relay does not accept.
+    """
+    wanted = {VERSION_HEADER: str(VERSION)} | dict(headers or {})
+    if token is not None:
+        if not _TOKEN.fullmatch(token):  # else the library quotes the header, token and all
+            raise Unauthorized("the token holds what no token does: spaces, line ends or foreign letters; copy it anew")
+        wanted["Authorization"] = f"Bearer {token}"
     try:
         return await connect(
             url,
-            additional_headers={"Authorization": f"Bearer {token}", VERSION_HEADER: str(VERSION)},
+            additional_headers=wanted,
             compression=None,  # sealed bytes do not compress, and a context costs 50 KiB
             max_size=MAX_PAYLOAD + 1024,
             open_timeout=OPEN_TIMEOUT,
@@ -46,7 +57,10 @@ async def open_socket(url: str, token: str) -> ClientConnection:
         if error.response.headers.get("Content-Type", "text/plain").startswith("text/plain"):
             said = " ".join((error.response.body or b"").decode("utf-8", "replace").split())[:300] or said
         if status in (401, 403, 426):
-            raise Unauthorized(f"the relay refuses this program: {said}") from None
+            kind = TokenRefused if status == 401 else Unauthorized
+            raise kind(f"the relay refuses this program: {said}") from None
+        if status == 503:
+            raise Unreachable(f"the relay cannot do this now: {said}") from None
         raise Unreachable(f"{url} answers, but not as a Nexus relay: {said}") from None
     except (OSError, EOFError) as error:
         why = _why(error)
@@ -63,6 +77,24 @@ def _is_local(url: str) -> bool:
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
     return host == "localhost"
+
+
+async def exchange(
+    url: str, token: str | None, headers: Mapping[str, str] | None = None, *, say: bytes | None = None
+) -> bytes:
+    """A connection for one answer. Raises as `open_socket` does."""
+    socket = await open_socket(url, token, headers)
+    try:
+        async with asyncio.timeout(OPEN_TIMEOUT):
+            if say is not None:
+                await socket.send(say.decode())
+            return await socket.recv(decode=False)
+    except ConnectionClosed:
+        raise end_of(socket) from None
+    except TimeoutError:
+        raise Unreachable(f"the relay did not answer within {OPEN_TIMEOUT:.0f} s; try again") from None
+    finally:
+        await leave(socket, 1000)
 
 
 async def leave(socket: ClientConnection, code: int, reason: str = "") -> None:

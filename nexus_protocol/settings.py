@@ -7,6 +7,7 @@ Secrets are made with mode 0600 and refused when others can read them, as ssh do
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import tempfile
 import tomllib
@@ -18,6 +19,10 @@ from urllib.parse import urlsplit
 import platformdirs
 
 from .errors import UsageError
+
+TOKEN, RELAY = "token", "relay"
+"""Files in a state folder: the relay's token (a secret), and the relay's address."""
+_log = logging.getLogger(__name__)
 
 
 def state_dir(program: str, override: str | None = None) -> Path:
@@ -34,15 +39,22 @@ def state_dir(program: str, override: str | None = None) -> Path:
     return path
 
 
-def write_secret(path: Path, content: bytes) -> None:
-    """Create or replace a file that only its owner can read, in one step: the old, or the whole of the new. OSError."""
+def write_secret(path: Path, content: bytes, *, replace: bool = True) -> None:
+    """Create or replace a file that only its owner can read, in one step: the old, or the whole of the new. OSError.
+
+    Without ``replace`` an existing file stays, and FileExistsError says so.
+    """
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).replace(path)
+        if replace:
+            Path(name).replace(path)
+        else:
+            os.link(name, path)
+            Path(name).unlink()
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
@@ -81,11 +93,36 @@ def unknown_key(where: str, key: str, known: Iterable[str]) -> UsageError:
     return UsageError(f"{where}: unknown key {key!r}; {hint}")
 
 
-def relay_url(option: str | None, config: dict[str, Any]) -> str:
-    """The relay's address: the option, NEXUS_RELAY, then the config file. Raises UsageError."""
-    url = option or os.environ.get("NEXUS_RELAY") or str(config.get("relay", ""))
+def relay_url(option: str | None, config: dict[str, Any], folder: Path) -> str:
+    """The relay's address: the option, NEXUS_RELAY, the config file, then the one joined. Raises UsageError."""
+    url = option or os.environ.get("NEXUS_RELAY") or str(config.get("relay", "")) or joined_relay(folder)
     if not url:
-        raise UsageError("no relay named: give --relay wss://HOST, or set NEXUS_RELAY")
+        raise UsageError("no relay named: `join` with an invitation, give --relay wss://HOST, or set NEXUS_RELAY")
+    return checked_url(url)
+
+
+def joined_relay(folder: Path) -> str:
+    """The address of the relay that this state folder has joined; empty when it has joined none. Raises UsageError."""
+    path = folder / RELAY
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {path}: {error}") from None
+
+
+def keep_joined(folder: Path, url: str, token: str) -> None:
+    """Remember the relay and the token that an invitation gave. Raises UsageError when they cannot be kept."""
+    try:
+        write_secret(folder / TOKEN, token.encode())
+        write_secret(folder / RELAY, url.encode())
+    except OSError as error:
+        raise UsageError(f"cannot write in {folder}: {error.strerror}; choose a folder with --state-dir") from None
+
+
+def checked_url(url: str) -> str:
+    """The address of a relay, in the one way it is written. Raises UsageError."""
     if not url.startswith(("ws://", "wss://")):
         raise UsageError(f"{url!r} is not a relay's address; it starts with wss:// (or ws:// on one machine)")
     try:
@@ -98,17 +135,37 @@ def relay_url(option: str | None, config: dict[str, Any]) -> str:
     return url.rstrip("/")
 
 
-def relay_token(folder: Path, option: str | None) -> str:
-    """The relay token: the file named, NEXUS_TOKEN, then the file ``token`` in the state folder."""
+class RelayToken:
+    """The token that a program shows the relay. The relay renews it in time; one from a file is renewed there too."""
+
+    def __init__(self, text: str, path: Path | None = None) -> None:
+        self.text = text
+        self._path = path
+
+    def __repr__(self) -> str:
+        return f"<relay token of {self._path or 'memory'}>"
+
+    def renew(self, text: str) -> None:
+        """Use this one from now on. A file that cannot be written keeps the old one, and a warning says so."""
+        self.text = text
+        if self._path is not None:
+            try:
+                write_secret(self._path, text.encode())
+            except OSError as error:
+                _log.warning("cannot keep the renewed relay token in %s: %s", self._path, error.strerror)
+
+
+def relay_token(folder: Path, option: str | None) -> RelayToken:
+    """The relay token: the file named, NEXUS_TOKEN, then the file ``token`` in the state folder. Raises UsageError."""
     if option is None and (from_environment := os.environ.get("NEXUS_TOKEN", "").strip()):
-        return _one_word(from_environment, "NEXUS_TOKEN")
-    path = Path(option) if option else folder / "token"
+        return RelayToken(_one_word(from_environment, "NEXUS_TOKEN"))
+    path = Path(option) if option else folder / TOKEN
     if not os.path.lexists(path):
         raise UsageError(
-            f"no relay token: make one on the relay's host with `nexus-relay token`, "
-            f"then put it in {path} (mode 0600) or in NEXUS_TOKEN"
+            f"no relay token in {path}: ask for an invitation and run `join`, "
+            "or make a token on the relay's host with `nexus-relay token`"
         )
-    return _one_word(read_secret(path).decode("ascii", "replace").strip(), str(path))
+    return RelayToken(_one_word(read_secret(path).decode("ascii", "replace").strip(), str(path)), path)
 
 
 def _one_word(token: str, where: str) -> str:

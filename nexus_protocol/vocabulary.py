@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-VERSION = 1
+VERSION = 2
 """Version of the relay and of the link protocol; a mismatch is refused and says which side to upgrade."""
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._@-]*"

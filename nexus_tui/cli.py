@@ -11,6 +11,7 @@ from nexus_protocol.commandline import Program, begin
 
 from .action_cli import action
 from .commandline import PROGRAM, Settings, dials
+from .joining import join, show_fingerprint, trust
 
 
 @click.group(PROGRAM, cls=Program)
@@ -51,7 +52,8 @@ def demo(size: str, synthetic: bool) -> None:
     raise SystemExit(asyncio.run(run_demo(size=size, synthetic=synthetic)))
 
 
-cli.add_command(action)
+for command in (action, join, trust, show_fingerprint):
+    cli.add_command(command)
 
 
 def main() -> NoReturn:

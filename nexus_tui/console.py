@@ -9,16 +9,23 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import click
 import structlog
 
 from nexus_protocol.errors import NexusError, UsageError
 
 from .commandline import Settings
 from .core.commands import keymap
+from .core.known_desks import UnknownDesk
 from .core.observer import Silence
 from .core.session import Session
 from .core.terminal import announce_colours
+from .scripting import Doorstep
+
+if TYPE_CHECKING:
+    from .app import NexusApp
 
 SWITCH_INTERVAL = 0.0005
 """Seconds until a busy thread lets another run: Python's own 5 ms are a third of a frame at 60 fps, and the decoder's
@@ -32,24 +39,52 @@ async def run_console(settings: Settings, desk: str | None, *, view_only: bool) 
 
     sys.setswitchinterval(SWITCH_INTERVAL)
     keys, problems = keymap(settings.keys)
-    session = Session(settings.url, settings.token)
+    notes = [*settings.notes, *map(str, problems)]
+
+    def make_app(session: Session) -> NexusApp:
+        announce_colours()  # before Textual looks at the environment, and it takes its time to load
+        from .app import NexusApp
+
+        return NexusApp(session, keys, view_only=view_only, notes=notes)
+
+    while True:
+        session = Session(settings.membership)
+        session.observer = Doorstep()
+        try:
+            app = await _run(session, desk, make_app)
+            break
+        except UnknownDesk as unknown:  # no connection is held while somebody compares fingerprints
+            _ask_to_trust(unknown, accept_new=settings.accept_new)
+            session.trust(unknown, by="--accept-new" if settings.accept_new else "asked")
+    if app.crash is not None:
+        raise _own_error(app.crash)
+
+
+async def _run(session: Session, desk: str | None, make_app: Callable[[Session], NexusApp]) -> NexusApp:
+    """Dial, and run the screen until the person quits. Raises UnknownDesk, before there is a screen, and its kin."""
     async with session.dialled():
         if desk is None and len(session.desks) == 1:
             desk = session.desks[0]
         if desk is not None:
             await session.open(desk)
-        announce_colours()  # before Textual looks at the environment, and it takes its time to load
-        from .app import NexusApp
-
-        app = NexusApp(session, keys, view_only=view_only, notes=[*settings.notes, *map(str, problems)])
+        app = make_app(session)
         session.observer = app.main
         try:
             with _sigterm_quits(app.exit):
                 await app.run_async()
         finally:
             session.observer = Silence()
-    if app.crash is not None:
-        raise _own_error(app.crash)
+    return app
+
+
+def _ask_to_trust(unknown: UnknownDesk, *, accept_new: bool) -> None:
+    """First contact without an invitation: as with ssh, a person compares. Raises UnknownDesk when they say no."""
+    click.echo(f"The desk {unknown.desk} is not known here yet. The key it shows is\n", err=True)
+    click.echo(f"    {unknown.fingerprint}\n    {unknown.fingerprint.words}\n", err=True)
+    if not accept_new:
+        click.echo("Compare it with what `nexus-agent fingerprint` prints at the desk.", err=True)
+        if not click.confirm("Trust it from now on?", err=True):
+            raise unknown
 
 
 def _own_error(crash: Exception) -> NexusError:

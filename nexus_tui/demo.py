@@ -20,10 +20,11 @@ from pathlib import Path
 import click
 
 from nexus_protocol.errors import NexusError
-from nexus_protocol.settings import write_secret
+from nexus_protocol.settings import TOKEN, relay_token
 
 from .commandline import Settings
 from .console import run_console
+from .core.membership import Membership
 
 DESK = "demo"
 READY_TIMEOUT = 30.0
@@ -68,24 +69,23 @@ async def run_demo(*, size: str, synthetic: bool) -> int:
         relay = await start("relay", *relay_state, "serve", "--listen", "127.0.0.1:0")
         url = (await _line(relay, "listening on ")).removeprefix("listening on ")
 
-        async def token(role: str, subject: str) -> str:
-            minted = await start("relay", *relay_state, "token", "--role", role, "--subject", subject, "--desk", DESK)
-            return (await _finish(minted)).strip()
-
-        agent_token, mine, script = await asyncio.gather(
-            token("agent", DESK), token("operator", "you"), token("automation", "script")
-        )
-        write_secret(folder / "agent.token", agent_token.encode())
-        write_secret(folder / "script.token", script.encode())
+        invited = await _finish(await start("relay", *relay_state, "invite", "--desk", DESK, "--url", url))
+        agent_state = ("--state-dir", str(folder / "agent"))
+        await _finish(await start("nexus_agent", "join", _link(invited), *agent_state))
         desk = ("--synthetic",) if synthetic else ("--virtual", size, "--", "sh", "-c", _DESKTOP)
-        agent = await start(
-            "nexus_agent", "run", "--relay", url, "--token-file", str(folder / "agent.token"),
-            "--state-dir", str(folder / "agent"), *desk,
-        )  # fmt: skip
-        await _line(agent, "serving ")
+        agent = await start("nexus_agent", "run", *agent_state, *desk)
 
-        settings = Settings(folder=folder, url=url, token=mine, desk=DESK, keys={}, notes=())
-        asking = asyncio.create_task(_ask(start, url, folder), name="demo-script")
+        async def invite(name: str, role: str) -> str:
+            wanted = ("--name", name, "--role", role)
+            return _link(await _finish(await start("nexus_agent", "invite", *wanted, *agent_state)))
+
+        mine, scripts, _ = await asyncio.gather(
+            invite("you", "operator"), invite("script", "automation"), _line(agent, "serving ")
+        )
+        await _finish(await start("nexus_tui", "join", mine, "--state-dir", str(folder / "you")))
+        membership = Membership.of(folder / "you", url, relay_token(folder / "you", str(folder / "you" / TOKEN)))
+        settings = Settings(membership=membership, accept_new=False, desk=DESK, keys={}, notes=())
+        asking = asyncio.create_task(_ask(start, scripts, folder), name="demo-script")
         try:
             await run_console(settings, DESK, view_only=False)
         finally:
@@ -94,11 +94,12 @@ async def run_demo(*, size: str, synthetic: bool) -> int:
     return 0
 
 
-async def _ask(start: Start, url: str, folder: Path) -> None:
+async def _ask(start: Start, invitation: str, folder: Path) -> None:
     """A script that wants to click on the desk, so that there is something to approve."""
+    state = ("--state-dir", str(folder / "script"))
+    await (await start("nexus_tui", "join", invitation, *state)).wait()
     await asyncio.sleep(ASK_AFTER)
-    options = ("--relay", url, "--token-file", str(folder / "script.token"), "--state-dir", str(folder / "script"))
-    await (await start("nexus_tui", "action", DESK, "click", "300", "200", *options)).wait()
+    await (await start("nexus_tui", "action", DESK, "click", "300", "200", *state)).wait()
 
 
 class Start:
@@ -159,8 +160,13 @@ class _Failed(Exception):
 async def _finish(process: Process) -> str:
     output, _ = await process.communicate()
     if process.returncode:
-        raise _Failed("relay")
+        raise _Failed("first steps")
     return output.decode()
+
+
+def _link(invited: str) -> str:
+    """The invitation in the line that `invite` prints."""
+    return invited.rsplit(maxsplit=1)[-1]
 
 
 async def _line(process: Process, start: str) -> str:

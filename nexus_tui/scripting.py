@@ -9,10 +9,12 @@ from typing import Any
 import click
 
 from nexus_protocol.actions import Action, kind_of
+from nexus_protocol.errors import printable
 from nexus_protocol.messages import ActionReport, Result
 from nexus_protocol.vocabulary import ActionState
 
 from .commandline import Settings
+from .core.known_desks import UnknownDesk
 from .core.observer import Silence
 from .core.session import Session
 
@@ -25,7 +27,14 @@ EXIT_STATUS = {
 }
 
 
-class _Waiting(Silence):
+class Doorstep(Silence):
+    """Tells whoever waits on a plain terminal that somebody has to let them in."""
+
+    def on_held(self, reason: str) -> None:
+        click.echo(f"nexus-tui: {printable(reason)}…", err=True)
+
+
+class _Waiting(Doorstep):
     """Tells the person at the terminal once that somebody has to approve."""
 
     def __init__(self, session: Session, kind: str) -> None:
@@ -41,16 +50,22 @@ class _Waiting(Silence):
 
 async def perform(settings: Settings, desk: str, action: Action) -> Result:
     """Connect, do one action, and return its end. Raises Unreachable and its kin."""
-    session = Session(settings.url, settings.token, watch=False)
+    session = Session(settings.membership, watch=False)
     session.observer = _Waiting(session, kind_of(action))
     async with session.dialled():
-        await session.open(desk)
+        try:
+            await session.open(desk)
+        except UnknownDesk as unknown:
+            if not settings.accept_new:
+                raise
+            session.trust(unknown, by="--accept-new")
+            await session.open(desk)
         session.start()
         return await session.perform(action)
 
 
 async def list_desks(settings: Settings, *, as_json: bool) -> None:
-    session = Session(settings.url, settings.token, watch=False)
+    session = Session(settings.membership, watch=False)
     async with session.dialled():
         if as_json:
             click.echo(json.dumps({"desks": session.desks}))

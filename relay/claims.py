@@ -4,26 +4,50 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nexus_protocol.relay_messages import TOKEN_SECONDS
 from nexus_protocol.vocabulary import Role
 
 ALL_DESKS = "*"
+DEFAULT_TTL = TOKEN_SECONDS
+MAX_TTL = 3650 * 24 * 3600
+LEEWAY = 10
+"""Seconds that the clocks of two machines may differ."""
+
+
+def family_of(token_id: str) -> str:
+    """The first token of the line of renewals that this one belongs to: what stands before the dot."""
+    return token_id.partition(".")[0]
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a token says once it has been checked. An agent has exactly one desk: the one it serves."""
+    """What a token says once it has been checked. An agent has exactly one desk: the one it serves.
+
+    Times are seconds since the epoch.
+    """
 
     subject: str
     role: Role
     desks: tuple[str, ...]
+    issued: int
     expires: int
-    """Seconds since the epoch."""
     token_id: str
+    key_id: str = ""
+    """The key that signed it."""
 
     @property
     def desk(self) -> str:
         """The desk that an agent serves."""
         return self.desks[0]
+
+    @property
+    def family(self) -> str:
+        return family_of(self.token_id)
+
+    @property
+    def lifetime(self) -> int:
+        """Seconds."""
+        return self.expires - self.issued
 
     def reaches(self, desk: str) -> bool:
         return ALL_DESKS in self.desks or desk in self.desks

@@ -1,22 +1,29 @@
-"""The command line of nexus-relay: ``init``, ``serve``, ``token``."""
+"""The command line of nexus-relay: ``init``, ``serve``, ``invite``, ``token``, ``tokens``, ``revoke``, ``rotate``."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import re
 import signal
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import NoReturn
 
 import click
 
-from nexus_protocol.commandline import Program, begin, folder
-from nexus_protocol.errors import UsageError
+from nexus_protocol.commandline import Program, begin, duration, folder
+from nexus_protocol.errors import NexusError, UsageError
+from nexus_protocol.invitation import Invitation, Secret, digest
+from nexus_protocol.relay_messages import MAX_INVITATION
+from nexus_protocol.settings import checked_url
 from nexus_protocol.vocabulary import Role
 
-from . import tokens
+from .admission import checked_origin
 from .claims import ALL_DESKS
+from .issuer import KEYS, Issuer
+from .tokens import checked_id, checked_name
 
 PROGRAM = "nexus-relay"
 DEFAULT_LISTEN = "127.0.0.1:8765"
@@ -30,12 +37,11 @@ def _address(_context: click.Context, _option: click.Parameter, value: str) -> t
     return match[1] or match[2], int(match[3])
 
 
-def _seconds(_context: click.Context, _option: click.Parameter, value: str) -> int:
-    """A number with its unit: ``90s``, ``30m``, ``24h``, ``7d``."""
-    match = re.fullmatch(r"([0-9]{1,9})([smhd])", value.strip())
-    if match is None:
-        raise click.BadParameter(f"{value!r} is not a duration, such as 90s, 30m, 24h or 7d")
-    return int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
+def _origins(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> frozenset[str]:
+    try:
+        return frozenset(map(checked_origin, values))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 @click.group(PROGRAM, cls=Program)
@@ -48,9 +54,12 @@ def cli() -> None:
 def init(if_missing: bool) -> None:
     """Make the key that signs tokens."""
     state = folder(PROGRAM)
-    if if_missing and tokens.key_path(state).exists():
-        return
-    click.echo(f"made {tokens.make_key(state)}; next: nexus-relay serve, and nexus-relay token for each peer")
+    key = state / KEYS
+    if not key.exists():
+        Issuer.create(state)
+        click.echo(f"made {key}; next: nexus-relay serve, and nexus-relay invite for each desk")
+    elif not if_missing:
+        raise NexusError(f"{key} is already there; for a new key beside it: nexus-relay rotate")
 
 
 @cli.command()
@@ -58,11 +67,38 @@ def init(if_missing: bool) -> None:
     "--listen", metavar="HOST:PORT", callback=_address, default=DEFAULT_LISTEN, show_default=True,
     help="Where; port 0 takes a free one.",
 )  # fmt: skip
-def serve(listen: tuple[str, int]) -> None:
+@click.option(
+    "--allow-origin", "origins", metavar="URL", multiple=True, callback=_origins,
+    help="Web pages from here may connect (repeatable); no others may.",
+)  # fmt: skip
+def serve(listen: tuple[str, int], origins: frozenset[str]) -> None:
     """Serve until SIGTERM or Ctrl+C."""
-    key = tokens.load_key(begin(PROGRAM))
+    issuer = Issuer.load(begin(PROGRAM))
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(key, *listen))
+        runner.run(_serve(issuer, *listen, origins))
+
+
+@cli.command()
+@click.option("--desk", metavar="NAME", required=True, help="The desk that the agent will serve.")
+@click.option("--url", metavar="URL", envvar="NEXUS_RELAY", required=True, help="This relay as its agent reaches it.")
+@click.option("--ttl", metavar="TIME", callback=duration, default="15m", show_default=True, help="How long it is good.")
+@click.option(
+    "--token-ttl", metavar="TIME", callback=duration, default="24h", show_default=True,
+    help="How long the agent can be away before it has to be invited again.",
+)  # fmt: skip
+def invite(desk: str, url: str, ttl: int, token_ttl: int) -> None:
+    """Print the line by which a desk's agent joins, once."""
+    if ttl > MAX_INVITATION:
+        raise UsageError(f"an invitation can wait {MAX_INVITATION // 86400} days at most")
+    invitation = Invitation(checked_url(url), checked_name(desk), Secret.new())
+    try:
+        Invitation.parse(invitation.link())
+    except UsageError:
+        raise UsageError("that address cannot stand in an invitation; name it as wss://HOST[:PORT][/PATH]") from None
+    issuer = Issuer.load(folder(PROGRAM))
+    expires = issuer.invite(digest(invitation.secret.relay_proof), Role.AGENT, desk, desk, ttl, ttl=token_ttl)
+    click.echo(f"nexus-agent join {invitation.link()}")
+    click.echo(f"run that on the machine of {desk}: it works once, until {_when(expires)}", err=True)
 
 
 @cli.command()
@@ -70,16 +106,78 @@ def serve(listen: tuple[str, int]) -> None:
 @click.option("--subject", metavar="NAME", required=True, help="Whom the token speaks for.")
 @click.option("--desk", "desks", metavar="NAME", multiple=True, help="A desk it reaches (an agent: serves); else all.")
 @click.option(
-    "--ttl", metavar="TIME", callback=_seconds, default="24h", show_default=True, help="How long it is valid."
+    "--ttl", metavar="TIME", callback=duration, default="24h", show_default=True, help="How long it is valid."
 )
 def token(role: str, subject: str, desks: tuple[str, ...], ttl: int) -> None:
     """Print a token, alone on standard output."""
     if not desks and role == Role.AGENT:
         raise UsageError("an agent's token names its desk: --desk NAME")
-    click.echo(tokens.mint(tokens.load_key(folder(PROGRAM)), Role(role), subject, desks or (ALL_DESKS,), ttl=ttl))
+    click.echo(Issuer.load(folder(PROGRAM)).mint(Role(role), subject, desks or (ALL_DESKS,), ttl=ttl))
 
 
-async def _serve(key: bytes, host: str, port: int) -> None:
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on each line.")
+def tokens(as_json: bool) -> None:
+    """List the tokens made here.
+
+    A token and what it was renewed to are one line. No line can be used as a token.
+    """
+    for token_id, family, state in Issuer.load(folder(PROGRAM)).listed():
+        made, expires = _when(family.made), _when(family.expires)
+        if as_json:
+            line = {
+                "jti": token_id, "subject": family.subject, "role": family.role.value, "desks": family.desks,
+                "made": made, "expires": expires, "state": state.value,
+            }  # fmt: skip
+            click.echo(json.dumps(line))
+        else:
+            desks = ",".join(family.desks)
+            click.echo(f"{token_id}  {state:7}  {made}  {expires}  {family.role:10}  {family.subject}  {desks}")
+
+
+@cli.command()
+@click.argument("token_id", metavar="[JTI]", required=False)
+@click.option("--subject", metavar="NAME", help="All tokens of that name made until now.")
+def revoke(token_id: str | None, subject: str | None) -> None:
+    """Take back a token, or all of a subject.
+
+    A token is named by its JTI (see: tokens); what it was renewed to, or from, goes with it. A running relay closes the
+    connections made with them within a second.
+    """
+    if (token_id is None) == (subject is None):
+        raise UsageError("name a token by its JTI (nexus-relay tokens lists them), or --subject NAME")
+    issuer = Issuer.load(folder(PROGRAM))
+    if token_id is not None:
+        done = issuer.revoke(checked_id(token_id))
+        if done.family is None:
+            click.echo(f"revoked {token_id}, though no such token is known to have been made here; is it whole?")
+        else:
+            click.echo(f"revoked {token_id}, {done.family.role.value} {done.family.subject}")
+    else:
+        done = issuer.revoke_subject(checked_name(subject or ""))
+        click.echo(f"revoked all tokens of {subject} until now; {done.families} known here were valid")
+    if done.invitations:
+        click.echo(f"withdrew {done.invitations} invitations that waited")
+
+
+@cli.command()
+@click.option(
+    "--keep", metavar="TIME", callback=duration, default="7d", show_default=True,
+    help="How long tokens signed with the key before are accepted.",
+)  # fmt: skip
+@click.option("--leaked", is_flag=True, help="Accept nothing signed before, and close connections made with it.")
+def rotate(keep: int, leaked: bool) -> None:
+    """Sign with a new key. A running relay takes it over by itself, and renews the tokens of who is connected."""
+    done = Issuer.load(folder(PROGRAM)).rotate(0 if leaked else keep)
+    if leaked:
+        click.echo("a new key signs from now on; no token made before is accepted: invite everybody anew")
+        return
+    click.echo(f"a new key signs from now on; the one before is accepted until {_when(done.until)}")
+    if done.gave_up:
+        click.echo("there are never more than two: tokens signed with the key before that one are refused from now on")
+
+
+async def _serve(issuer: Issuer, host: str, port: int, origins: frozenset[str]) -> None:
     from .server import RelayServer, log
 
     loop = asyncio.get_running_loop()
@@ -88,10 +186,14 @@ async def _serve(key: bytes, host: str, port: int) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with RelayServer(key, host, port) as relay:
+    async with RelayServer(issuer, host, port, origins=origins) as relay:
         for address in relay.addresses:
             click.echo(f"listening on {address}")
         await stop.wait()
+
+
+def _when(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

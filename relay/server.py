@@ -1,7 +1,7 @@
-"""The relay over WebSockets: the handshake that checks tokens, one reader and one writer for each connection.
+"""The relay over WebSockets: the handshake, and one conversation for each connection.
 
-This is the one module that knows websockets. Who may do what is the switchboard's to say; this one reads, writes
-and closes, and sees to it that no peer can hold up another or the relay's end.
+This is the one module that knows websockets. Who is let in is admission's and the issuer's to say, who may do what is
+the switchboard's; this one reads, writes and closes, and sees to it that no peer can hold up another or the end.
 """
 
 from __future__ import annotations
@@ -13,21 +13,31 @@ import json
 import logging
 import os
 import socket
-import time
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 import structlog
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
-from websockets.protocol import State
 
-from nexus_protocol.errors import NexusError, Unauthorized
-from nexus_protocol.relay_messages import MAX_PAYLOAD, PATH, VERSION_HEADER, CloseCode
-from nexus_protocol.vocabulary import VERSION
+from nexus_protocol.errors import NexusError, ProtocolError, Unauthorized
+from nexus_protocol.relay_messages import (
+    JOIN_PATH,
+    MAX_PAYLOAD,
+    PATH,
+    VERSION_HEADER,
+    CloseCode,
+    to_invite,
+)
+from nexus_protocol.vocabulary import VERSION, Role
 
-from . import tokens
+from . import admission, joining
+from .admission import NotAdmitted
 from .claims import Claims
+from .issuer import Issuer
 from .switchboard import Ending, Limits, Peer, Switchboard
+from .tenure import hold
 
 log = structlog.get_logger("relay")
 
@@ -37,13 +47,16 @@ OPEN_TIMEOUT = 10.0
 CLOSE_TIMEOUT = 1.0
 STALL_TIMEOUT = 20.0
 """Seconds in which a peer reads nothing of what it is sent before its socket is closed."""
+WATCH_INTERVAL = 0.25
+"""Seconds between two looks at the state folder."""
 _MAX_UNREAD = 256 * 1024
 """Bytes in a socket's own buffer. The writer stays far below; only answers to a flood of pings go past it."""
+_DONE = 1000
 _MAX_CLOSE_REASON = 123  # bytes, RFC 6455 section 5.5
 
 
 class RelayServer:
-    """``async with RelayServer(key, host, port) as relay`` serves until the block ends.
+    """``async with RelayServer(issuer, host, port) as relay`` serves until the block ends.
 
     Leaving the block stops accepting, closes every connection with 1001 and waits for that, two seconds at most.
     Raises NexusError when the address cannot be listened on.
@@ -51,22 +64,25 @@ class RelayServer:
 
     def __init__(
         self,
-        key: bytes,
+        issuer: Issuer,
         host: str,
         port: int,
         *,
+        origins: frozenset[str] = frozenset(),
         limits: Limits | None = None,
         max_connections: int = MAX_CONNECTIONS,
         stall_timeout: float = STALL_TIMEOUT,
     ) -> None:
         self.switchboard = Switchboard(limits)
-        self._key = key
+        self._issuer = issuer
         self._host = host
         self._port = port
+        self._origins = origins
         self._max_connections = max_connections
         self._stall_timeout = stall_timeout
         self._connections: set[_Connection] = set()
         self._server: Server | None = None
+        self._watcher: asyncio.Task[None] | None = None
         self._leaving = False
 
     @property
@@ -101,6 +117,7 @@ class RelayServer:
             is_sentence = error.errno is not None and not isinstance(error, socket.gaierror)
             reason = os.strerror(error.errno or 0) if is_sentence else error.strerror
             raise NexusError(f"cannot listen on {self._host}:{self._port}: {reason}") from None
+        self._watcher = asyncio.create_task(self._watch(), name="relay-watcher")
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -110,16 +127,38 @@ class RelayServer:
         for peer in self.switchboard.peers():
             self._send_away(peer)
         for connection in self._connections:
-            if connection.state is State.CONNECTING:
+            if connection.peer is None:
                 connection.transport.abort()
         await self._server.wait_closed()
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await asyncio.gather(self._watcher, return_exceptions=True)
 
     def _send_away(self, peer: Peer) -> None:
         self.switchboard.end(peer, CloseCode.GOING_AWAY, "going away")
 
+    async def _watch(self) -> None:
+        """See what commands have written in the state folder: whoever is here by what counts no more has to go."""
+        seen: object = None
+        complaint = ""
+        while True:
+            await asyncio.sleep(WATCH_INTERVAL)
+            try:
+                found = self._issuer.refresh()
+            except NexusError as error:
+                if complaint != str(error):
+                    log.error("the state folder cannot be read; what is known still counts", error=str(error))
+                complaint = str(error)
+                continue
+            complaint = ""
+            if found != seen:
+                for connection in self._connections:
+                    connection.changed.set()
+            seen = found
+
     # The handshake
 
-    def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
+    async def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         """An HTTP answer that refuses the connection or tells the relay's health; None lets the peer in."""
         assert isinstance(connection, _Connection)
         if request.path == HEALTH_PATH:
@@ -128,10 +167,12 @@ class RelayServer:
             del response.headers["Content-Type"]
             response.headers["Content-Type"] = "application/json"
             return response
-        refusal = self._refusal(connection, request)
-        if refusal is None:
+        try:
+            connection.converse = await self._conversation(connection, request)
+        except NotAdmitted as refusal:
+            status, reason = refusal.status, str(refusal)
+        else:
             return None
-        status, reason = refusal
         log.info("refused", status=status.value, reason=reason)
         response = connection.respond(status, reason + "\n")
         if status is http.HTTPStatus.UNAUTHORIZED:
@@ -141,28 +182,69 @@ class RelayServer:
             response.headers[VERSION_HEADER] = str(VERSION)
         return response
 
-    def _refusal(self, connection: _Connection, request: Request) -> tuple[http.HTTPStatus, str] | None:
-        if request.path != PATH:
-            return http.HTTPStatus.NOT_FOUND, f"nothing is here; programs connect to {PATH}"
-        if request.headers.get_all("Origin"):
-            return http.HTTPStatus.FORBIDDEN, "this relay is not for browsers"
-        if problem := _version_problem(request.headers.get_all(VERSION_HEADER)):
-            return http.HTTPStatus.UPGRADE_REQUIRED, problem
+    async def _conversation(self, connection: _Connection, request: Request) -> Callable[[], Awaitable[None]]:
+        """What the visitor has come for. Raises NotAdmitted."""
+        shown = admission.read(request.path, request.headers, self._origins)
         try:
-            connection.claims = tokens.verify(self._key, _bearer(request.headers.get_all("Authorization")))
+            claims = None if shown.token is None else self._issuer.verify(shown.token)
         except Unauthorized as error:
-            return http.HTTPStatus.UNAUTHORIZED, str(error)
+            raise NotAdmitted(http.HTTPStatus.UNAUTHORIZED, str(error)) from None
         if len(self._connections) > self._max_connections:
-            return http.HTTPStatus.SERVICE_UNAVAILABLE, "this relay has no room for another connection; try again later"
-        return None
+            full = "this relay has no room for another connection; try again later"
+            raise NotAdmitted(http.HTTPStatus.SERVICE_UNAVAILABLE, full)
+        if request.path == JOIN_PATH:
+            return partial(self._answer, connection, await self._redeemed(shown.proof, claims))
+        assert claims is not None
+        if request.path == PATH:
+            return partial(self._carry, connection, claims)
+        if claims.role is not Role.AGENT:
+            raise NotAdmitted(http.HTTPStatus.FORBIDDEN, "only a desk's agent invites to it: nexus-agent invite")
+        return partial(self._register, connection, claims)
 
-    # The conversation
+    async def _redeemed(self, proof: bytes, held: Claims | None) -> str:
+        """What to tell whoever showed this proof. Raises NotAdmitted."""
+        try:
+            return await asyncio.to_thread(joining.join, self._issuer, proof, held)
+        except Unauthorized as error:
+            raise NotAdmitted(http.HTTPStatus.FORBIDDEN, str(error)) from None
+        except NexusError as error:
+            log.error("an invitation could not be redeemed", error=str(error))
+            problem = "the relay cannot take an invitation now; yours is still good: try again later"
+            raise NotAdmitted(http.HTTPStatus.SERVICE_UNAVAILABLE, problem) from None
+
+    # The conversations
 
     async def _converse(self, connection: ServerConnection) -> None:
         assert isinstance(connection, _Connection)
-        assert connection.claims is not None
-        claims = connection.claims
-        peer = self.switchboard.join(claims)
+        if connection.converse is not None:
+            await connection.converse()
+
+    async def _register(self, connection: _Connection, claims: Claims) -> None:
+        """One invitation of an agent to its own desk."""
+        try:
+            async with asyncio.timeout(OPEN_TIMEOUT):
+                said = await connection.recv(decode=False)
+            wanted = to_invite.decode(said)
+        except ConnectionClosed:
+            return
+        except TimeoutError:
+            await connection.say_goodbye(Ending(CloseCode.PROTOCOL, "no invitation came"))
+        except ProtocolError as error:
+            await connection.say_goodbye(Ending(CloseCode.PROTOCOL, str(error)))
+        else:
+            answer = await asyncio.to_thread(joining.invite, self._issuer, claims, wanted)
+            await self._answer(connection, answer)
+
+    async def _answer(self, connection: _Connection, text: str) -> None:
+        """Say one thing, and goodbye."""
+        with contextlib.suppress(ConnectionClosed, TimeoutError):
+            async with asyncio.timeout(self._stall_timeout):
+                await connection.send(text)
+        await connection.say_goodbye(Ending(_DONE, ""))
+
+    async def _carry(self, connection: _Connection, claims: Claims) -> None:
+        """The links of an operator or an agent, for as long as it stays."""
+        peer = connection.peer = self.switchboard.join(claims)
         output, ended = asyncio.Event(), asyncio.Event()
 
         def wake() -> None:
@@ -174,20 +256,16 @@ class RelayServer:
         wake()
         if self._leaving:
             self._send_away(peer)
-        log.info("joined", subject=claims.subject, role=claims.role.value, desks=claims.desks)
-        remaining = claims.expires + tokens.LEEWAY - time.time()
-        expiry = asyncio.get_running_loop().call_later(
-            remaining, self.switchboard.end, peer, CloseCode.TOKEN, "the token has expired"
-        )
+        log.info("joined", subject=claims.subject, role=claims.role.value, desks=claims.desks, token=claims.family)
         tasks = [
             asyncio.create_task(self._read(connection, peer)),
             asyncio.create_task(self._write(connection, peer, output)),
+            asyncio.create_task(self._hold(connection, peer)),
             asyncio.create_task(ended.wait()),
         ]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            expiry.cancel()
             peer.wake = lambda: None
             self.switchboard.leave(peer)
             for task in tasks:
@@ -199,6 +277,15 @@ class RelayServer:
                 log.error("a conversation failed", subject=claims.subject, error=repr(failure))
                 log.debug("where it failed", exc_info=failure)
         log.info("left", subject=claims.subject, code=connection.close_code, reason=repr(connection.close_reason))
+
+    async def _hold(self, connection: _Connection, peer: Peer) -> None:
+        reason = await hold(
+            self._issuer,
+            peer.claims,
+            changed=connection.changed,
+            renewed=partial(self.switchboard.renew, peer),
+        )
+        self.switchboard.end(peer, CloseCode.TOKEN, reason)
 
     async def _read(self, connection: ServerConnection, peer: Peer) -> None:
         with contextlib.suppress(ConnectionClosed):
@@ -219,11 +306,15 @@ class RelayServer:
 
 
 class _Connection(ServerConnection):
-    """A WebSocket that knows whose it is, and that a peer which does not read cannot keep."""
+    """A WebSocket that knows what it is here for, and that a peer which does not read cannot keep."""
 
     def __init__(self, register: set[_Connection], *args: object, **settings: object) -> None:
         super().__init__(*args, **settings)  # type: ignore[arg-type]
-        self.claims: Claims | None = None
+        self.converse: Callable[[], Awaitable[None]] | None = None
+        """What it is here for, once it is admitted."""
+        self.peer: Peer | None = None
+        self.changed = asyncio.Event()
+        """The issuer has new keys or revocations."""
         self._register = register
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -247,29 +338,6 @@ class _Connection(ServerConnection):
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 await self.close(ending.code, reason)
         self.transport.abort()
-
-
-def _bearer(values: list[str]) -> str:
-    """The token in the Authorization header. Raises Unauthorized."""
-    if not values:
-        raise Unauthorized(
-            "no token in an Authorization: Bearer header; make one on the relay's host: nexus-relay token"
-        )
-    scheme, _, token = values[0].partition(" ")
-    if len(values) > 1 or scheme.lower() != "bearer" or not token.strip():
-        raise Unauthorized("the Authorization header is not one Bearer token; make one: nexus-relay token")
-    return token.strip()
-
-
-def _version_problem(values: list[str]) -> str | None:
-    if not values:
-        return f"no {VERSION_HEADER} header: this is no Nexus program, or one too old for this relay; upgrade it"
-    theirs = values[0].strip()
-    if theirs == str(VERSION) and len(values) == 1:
-        return None
-    if theirs.isdecimal() and int(theirs[:9]) > VERSION:
-        return f"your program speaks protocol {theirs[:9]}, this relay only {VERSION}: upgrade the relay"
-    return f"this relay speaks protocol {VERSION}, your program an older one: upgrade your program"
 
 
 def _silent_logger() -> logging.Logger:

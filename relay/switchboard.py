@@ -27,6 +27,7 @@ from nexus_protocol.relay_messages import (
     Open,
     Opened,
     Presence,
+    Renewed,
     Welcome,
     from_relay,
     to_relay,
@@ -164,6 +165,11 @@ class Switchboard:
             peer.ending = Ending(code, reason)
             self.leave(peer)
             peer.wake()
+
+    def renew(self, peer: Peer, claims: Claims, token: str) -> None:
+        """From now on the peer is here by these claims, and is sent the token that says so."""
+        peer.claims = claims
+        self._say(peer, Renewed(token))
 
     def _tell_presence(self, desk: str) -> None:
         for operator in self._operators:

@@ -1,39 +1,45 @@
-"""Relay tokens: JWTs by RFC 8725, signed with a key that never leaves the relay's state folder.
+"""Relay tokens: JWTs by RFC 8725, from claims and a key to text and back. This is the one module that knows PyJWT.
 
-One algorithm is allowed, every claim is required, and there is no default secret. This is the one module that
-knows PyJWT. What a role may do with its claims is left to the switchboard.
+One algorithm is allowed, every claim and every header is required, no other header is read, and there is no default
+secret. What is kept about tokens is the issuer's; what a role may do with its claims is left to the switchboard.
 """
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import jwt
 import msgspec
 from msgspec import Meta
 
-from nexus_protocol.errors import NexusError, Unauthorized, UsageError
-from nexus_protocol.settings import read_secret, write_secret
+from nexus_protocol.errors import Unauthorized, UsageError
 from nexus_protocol.vocabulary import Name, Role
 
-from .claims import ALL_DESKS, Claims
+from .claims import ALL_DESKS, DEFAULT_TTL, LEEWAY, MAX_TTL, Claims
+from .keyring import Keyring, key_id
 
 ALGORITHM = "HS256"
+TYPE = "nexus-relay+jwt"
+"""Says what kind of token it is, so that none made for something else passes for one (RFC 8725, 3.11)."""
 ISSUER = AUDIENCE = "nexus-relay"
-LEEWAY = 10
-"""Seconds that the clocks of two machines may differ."""
-DEFAULT_TTL = 24 * 3600
-MAX_TTL = 3650 * 24 * 3600
 MAX_TOKEN = 7_000
 """Characters: an HTTP header line longer than 8 KiB is refused before anybody reads it."""
-_KEY_FILE = "relay.key"
-_KEY_BYTES = 32
 _REQUIRED = ["iss", "aud", "sub", "role", "desks", "exp", "iat", "nbf", "jti"]
+_TOKEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 _ASK_AGAIN = "ask for a new one: nexus-relay token"
+
+TokenId = Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)?\Z")]
+_Time = Annotated[int, Meta(ge=0, le=2**40)]
+
+
+class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    alg: str
+    typ: Literal["nexus-relay+jwt"]
+    kid: Annotated[str, Meta(max_length=64)]
 
 
 class _Payload(msgspec.Struct, frozen=True):
@@ -42,69 +48,68 @@ class _Payload(msgspec.Struct, frozen=True):
     sub: Name
     role: Role
     desks: Annotated[tuple[str, ...], Meta(min_length=1, max_length=64)]
-    exp: Annotated[int, Meta(ge=0, le=2**40)]
-    jti: str
+    iat: _Time
+    nbf: _Time
+    exp: _Time
+    jti: TokenId
 
 
-def key_path(folder: Path) -> Path:
-    return folder / _KEY_FILE
+def new_id() -> str:
+    """Another one each time, easy to copy and to type."""
+    return secrets.token_hex(8)
 
 
-def make_key(folder: Path) -> Path:
-    """Make the key that signs all tokens. Raises NexusError when there is one: replacing it would void them all."""
-    path = key_path(folder)
-    if path.exists():
-        raise NexusError(f"{path} is already there; every token is signed with it. To void them all, delete it first")
+def checked_id(text: str) -> str:
+    """A token's identifier as a person gave it. Raises UsageError, which does not quote it: it may be a whole token."""
     try:
-        write_secret(path, secrets.token_hex(_KEY_BYTES).encode() + b"\n")
-    except OSError as error:
-        raise NexusError(f"cannot write {path}: {error.strerror}; choose a folder with --state-dir") from None
-    return path
+        return msgspec.convert(text, TokenId)
+    except msgspec.ValidationError:
+        raise UsageError("that is not a token's jti; nexus-relay tokens lists them") from None
 
 
-def load_key(folder: Path) -> bytes:
-    """Raises UsageError when there is no usable key."""
-    path = key_path(folder)
-    if not path.exists():
-        raise UsageError(f"no relay key in {folder}; make one: nexus-relay init")
+def checked_name(text: str) -> str:
+    """Raises UsageError for what cannot be the name of a subject or a desk."""
     try:
-        key = bytes.fromhex(read_secret(path).decode("ascii"))
-    except ValueError:
-        key = b""
-    if len(key) != _KEY_BYTES:
-        raise UsageError(f"{path} does not hold a relay key; restore it, or delete it and run: nexus-relay init")
-    return key
+        return msgspec.convert(text, Name)
+    except msgspec.ValidationError:
+        raise UsageError(f"{text!r} cannot be a name: letters, digits and . _ @ - only, at most 64 of them") from None
 
 
-def mint(
-    key: bytes, role: Role, subject: str, desks: Iterable[str], *, ttl: int = DEFAULT_TTL, now: float | None = None
-) -> str:
-    """A token for ``subject``. Raises UsageError for claims that `verify` would refuse."""
-    desks = list(desks)
+def new_claims(role: Role, subject: str, desks: Iterable[str], *, ttl: int, now: float, family: str = "") -> Claims:
+    """The claims of a new token, valid from now on. Raises UsageError for what `verify` would refuse."""
+    desks = tuple(desks)
     if not 0 < ttl <= MAX_TTL:
         raise UsageError(f"a token cannot be valid for {ttl} s; choose between 1 second and {MAX_TTL // 86400} days")
     for name in (subject, *(desk for desk in desks if desk != ALL_DESKS)):
-        if not _is_name(name):
-            raise UsageError(f"{name!r} cannot be a name: letters, digits and . _ @ - only, at most 64 of them")
-    issued = int(time.time() if now is None else now)
-    payload: dict[str, Any] = {
-        "iss": ISSUER, "aud": AUDIENCE, "sub": subject, "role": role.value, "desks": desks,
-        "iat": issued, "nbf": issued, "exp": issued + ttl, "jti": secrets.token_urlsafe(12),
-    }  # fmt: skip
+        checked_name(name)
+    token_id = f"{family}.{new_id()}" if family else new_id()
     try:
-        _claims(payload)
+        return _checked(_payload(Claims(subject, role, desks, int(now), int(now) + ttl, token_id)))
     except ValueError as error:
         raise UsageError(str(error)) from None
-    token = jwt.encode(payload, key, algorithm=ALGORITHM)
+
+
+def sign(key: bytes, claims: Claims) -> str:
+    """Raises UsageError for claims that do not fit into a token."""
+    headers = {"typ": TYPE, "kid": key_id(key)}
+    token = jwt.encode(_payload(claims), key, algorithm=ALGORITHM, headers=headers)
     if len(token) > MAX_TOKEN:
         raise UsageError(f"a token of {len(token):,} characters is too long for a header; name fewer desks, or *")
     return token
 
 
-def verify(key: bytes, token: str) -> Claims:
+def mint(
+    key: bytes, role: Role, subject: str, desks: Iterable[str], *, ttl: int = DEFAULT_TTL, now: float | None = None
+) -> str:
+    """A token that nobody keeps a record of. Raises UsageError for claims that `verify` would refuse."""
+    return sign(key, new_claims(role, subject, desks, ttl=ttl, now=time.time() if now is None else now))
+
+
+def verify(keys: Keyring, token: str, *, now: float | None = None) -> Claims:
     """Raises Unauthorized, which says what is wrong and what to do, and never quotes the token."""
+    now = time.time() if now is None else now
     try:
-        claims = _claims(_decode(key, token))
+        claims = _decode(keys, token, now)
     except jwt.ImmatureSignatureError:
         raise Unauthorized("token not valid yet; is the clock right on both machines?") from None
     except jwt.MissingRequiredClaimError as error:
@@ -112,25 +117,56 @@ def verify(key: bytes, token: str) -> Claims:
     except (jwt.InvalidIssuerError, jwt.InvalidAudienceError):
         raise Unauthorized(f"the token was made for something else, not for a relay; {_ASK_AGAIN}") from None
     except (jwt.InvalidSignatureError, jwt.InvalidAlgorithmError):
-        raise Unauthorized(f"the token was not signed by this relay; {_ASK_AGAIN} (on this relay's host)") from None
-    except jwt.PyJWTError:
+        raise Unauthorized(
+            f"the token was not signed by this relay, or with a key it no longer takes; {_ASK_AGAIN} on its host"
+        ) from None
+    except (jwt.PyJWTError, RecursionError):
         raise Unauthorized(f"this is not a relay token, or not a whole one; {_ASK_AGAIN}") from None
     except ValueError as error:
         raise Unauthorized(f"the token's claims are wrong ({error}); {_ASK_AGAIN}") from None
-    if (late := time.time() - claims.expires) >= LEEWAY:
+    if (late := now - claims.expires) >= LEEWAY:
         raise Unauthorized(f"token expired {_duration(late)} ago; {_ASK_AGAIN}")
     return claims
 
 
-def _decode(key: bytes, token: str) -> dict[str, Any]:
-    """Everything checked but whether it has expired: `verify` does that last, to say for how long it has."""
-    return jwt.decode(
-        token, key, algorithms=[ALGORITHM], audience=AUDIENCE, issuer=ISSUER, leeway=LEEWAY,
-        options={"require": _REQUIRED, "verify_exp": False, "strict_aud": True},
+def _decode(keys: Keyring, token: str, now: float) -> Claims:
+    """Everything checked but whether it has expired: `verify` does that last, to say for how long it has.
+
+    Raises PyJWT's errors, and ValueError.
+    """
+    if not _TOKEN.fullmatch(token):
+        raise jwt.DecodeError
+    header = jwt.get_unverified_header(token)
+    if header.get("alg") != ALGORITHM:
+        raise jwt.InvalidAlgorithmError
+    try:
+        kid = msgspec.convert(header, _Header).kid
+    except msgspec.ValidationError:
+        raise jwt.DecodeError from None
+    key = keys.find(kid, now)
+    if key is None:
+        raise jwt.InvalidSignatureError
+    payload = jwt.decode(
+        token, key, algorithms=[ALGORITHM], audience=AUDIENCE, issuer=ISSUER,
+        options={
+            "require": _REQUIRED, "strict_aud": True,
+            "verify_exp": False, "verify_nbf": False, "verify_iat": False,  # `verify` does, by one clock
+        },
     )  # fmt: skip
+    claims = _checked(payload, kid)
+    if max(payload["iat"], payload["nbf"]) > now + LEEWAY:
+        raise jwt.ImmatureSignatureError
+    return claims
 
 
-def _claims(payload: dict[str, Any]) -> Claims:
+def _payload(claims: Claims) -> dict[str, Any]:
+    return {
+        "iss": ISSUER, "aud": AUDIENCE, "sub": claims.subject, "role": claims.role.value, "desks": list(claims.desks),
+        "iat": claims.issued, "nbf": claims.issued, "exp": claims.expires, "jti": claims.token_id,
+    }  # fmt: skip
+
+
+def _checked(payload: dict[str, Any], kid: str = "") -> Claims:
     """Raises ValueError (msgspec's ValidationError is one) that names what is wrong."""
     checked = msgspec.convert(payload, _Payload)
     if checked.sub in frozenset(Role):
@@ -139,7 +175,9 @@ def _claims(payload: dict[str, Any]) -> Claims:
         raise ValueError("a desk has a name that is none")
     if checked.role is Role.AGENT and (len(checked.desks) != 1 or ALL_DESKS in checked.desks):
         raise ValueError("an agent serves exactly one desk: give one --desk")
-    return Claims(checked.sub, checked.role, checked.desks, checked.exp, checked.jti)
+    if not 0 < checked.exp - checked.iat <= MAX_TTL:
+        raise ValueError("iat and exp contradict each other")
+    return Claims(checked.sub, checked.role, checked.desks, checked.iat, checked.exp, checked.jti, kid)
 
 
 def _is_name(text: str) -> bool:

@@ -68,7 +68,7 @@ class Dispatcher:
     def start(self, job: Job) -> None:
         if not isinstance(job.action, INPUT):
             self.spawn(job, self._run)
-        elif self._worker is None and Hands.instant(job.action):
+        elif self._worker is None and Hands.instant(job.deed):
             self._do_now(job)
         else:
             self._enqueue(job)
@@ -116,7 +116,7 @@ class Dispatcher:
                 job = self._queue.popleft()
                 if job.ended:
                     continue
-                if Hands.instant(job.action):
+                if Hands.instant(job.deed):
                     self._do_now(job)
                 else:
                     await asyncio.wait({self.spawn(job, self._run)})
@@ -127,7 +127,7 @@ class Dispatcher:
         try:
             if not self._may_start(job):
                 return
-            done = self._hands.do(job.action, job.origin)
+            done = self._hands.do(job.deed, job.origin)
         except NexusError as error:
             self._referee.end(job, Outcome(str(error), state=ActionState.FAILED))
             return
@@ -145,7 +145,7 @@ class Dispatcher:
     async def _run(self, job: Job) -> None:
         if self._may_start(job):
             self._referee.running(job)
-            self._referee.end(job, await self._perform(job.action))
+            self._referee.end(job, await self._perform(job.deed))
 
     async def _perform(self, action: Action) -> Outcome:
         match action:

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from nexus_agent.permissions.requests import Request
-from nexus_protocol.actions import Action
+from nexus_protocol.actions import Action, Admission, Asked
 from nexus_protocol.errors import NexusError
 from nexus_protocol.messages import Result
 from nexus_protocol.vocabulary import Role
@@ -26,7 +26,7 @@ KEPT_BYTES = 64 * 1024 * 1024
 
 
 class Actor(NamedTuple):
-    """Who acts: what the relay says of the link. The same subject in another role is somebody else."""
+    """Who acts: the name and role that go with the key. The same subject in another role is somebody else."""
 
     subject: str
     role: Role
@@ -37,6 +37,10 @@ class Origin(Protocol):
 
     @property
     def actor(self) -> Actor: ...
+    @property
+    def approver(self) -> bool:
+        """Whether it may decide requests."""
+
     @property
     def gone(self) -> bool:
         """Its link has ended."""
@@ -52,9 +56,9 @@ class Job:
 
     id: str
     origin: Origin
-    action: Action
+    action: Asked
     asked: int
-    shown: Action | None
+    shown: Asked | None
     number: int = 0
     request: Request | None = None
     task: asyncio.Task[None] | None = None
@@ -65,6 +69,12 @@ class Job:
     @property
     def actor(self) -> Actor:
         return self.origin.actor
+
+    @property
+    def deed(self) -> Action:
+        """The action, of a job that does something at the desk."""
+        assert not isinstance(self.action, Admission), "a stranger is let in, and does nothing by that"
+        return self.action
 
 
 @dataclass(slots=True)

@@ -23,6 +23,8 @@ from nexus_agent.permissions.policy import Decision, Policy
 from nexus_agent.permissions.requests import Request, RequestTable
 from nexus_protocol.actions import (
     Action,
+    Admission,
+    Asked,
     FileRead,
     FileWrite,
     Key,
@@ -112,6 +114,16 @@ class Runner:
             job.action = job.shown = Key(chord=str(parse_chord(action.chord)))
         self._judge(job)
 
+    def ask_to_admit(self, origin: Origin, id: str, admission: Admission) -> float:
+        """Have the approvers decide whether a stranger comes in; the seconds they have. It ends with one Result.
+
+        Raises NexusError when too much waits already.
+        """
+        job = Job(id, origin, admission, asked=hash(admission), shown=admission)
+        self._ledger.begin(job)
+        self._ask(job, Decision(Effect.ASK, "this key is not known here"))
+        return self.policy.timeout
+
     def cancel(self, origin: Origin, id: str) -> None:
         """Withdraw an action that waits, stop one that runs; one that has ended stays as it is."""
         job = self._ledger.find(origin.actor, id)
@@ -125,11 +137,13 @@ class Runner:
             decision.payload_hash,
             approve=decision.approve,
             by=origin.actor.subject,
-            role=origin.actor.role,
+            approver=origin.approver,
             reason=decision.reason,
         )
         job = self._closed(request)
-        if decision.approve:
+        if decision.approve and isinstance(job.action, Admission):
+            self.end(job, Outcome(request.by))
+        elif decision.approve:
             self._dispatcher.start(job)
         else:
             reason = f": {decision.reason}" if decision.reason else ""
@@ -146,6 +160,12 @@ class Runner:
         if any(job.actor == origin.actor for job in self._ledger.under_way):
             timer = asyncio.get_running_loop().call_later(GRACE, self._give_up, origin.actor)
             self._farewells[origin.actor] = timer
+
+    def dismiss(self, origin: Origin) -> None:
+        """The session's rights were taken back: withdraw what it waits for, stop what runs for it."""
+        for job in self._ledger.under_way:
+            if job.origin is origin:
+                self._cancel(job, "the right to do this was taken back")
 
     def pending(self) -> list[RequestOpened]:
         """What waits for a decision now."""
@@ -202,7 +222,7 @@ class Runner:
             self._ask(job, decision)
 
     def _decision(self, job: Job) -> Decision:
-        return self.policy.decide(job.actor.role, job.actor.subject, job.action)
+        return self.policy.decide(job.actor.role, job.actor.subject, job.deed)
 
     def _ask(self, job: Job, decision: Decision) -> None:
         try:
@@ -306,7 +326,7 @@ class Runner:
             self._next_number += 1
         return job.number
 
-    def _report(self, job: Job, shown: Action, state: ActionState, message: str = "") -> None:
+    def _report(self, job: Job, shown: Asked, state: ActionState, message: str = "") -> None:
         report = ActionReport(
             number=self._number(job),
             who=job.actor.subject,

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from nexus_protocol.actions import PERMISSION_OF, Action, FileWrite, payload_hash
+from nexus_protocol.actions import PERMISSION_OF, Asked, FileWrite, payload_hash
 from nexus_protocol.errors import NexusError, Refused
 from nexus_protocol.vocabulary import Permission, RequestState, Role
 
@@ -30,11 +30,6 @@ TRANSITIONS: dict[RequestState, frozenset[RequestState]] = {
 }
 
 
-def may_decide(role: Role) -> bool:
-    """Whether this role may approve and deny. Never automation: it must not wave its own actions through."""
-    return role is Role.OPERATOR
-
-
 @dataclass(slots=True)
 class Request:
     """``number`` is the action's number in the log; ``deadline`` is on the table's clock."""
@@ -43,7 +38,7 @@ class Request:
     number: int
     who: str
     role: Role
-    action: Action
+    action: Asked
     payload_hash: bytes
     deadline: float
     why: str
@@ -89,7 +84,7 @@ class RequestTable:
         """When :meth:`expire` next has something to do, on the table's clock."""
         return min((request.deadline for request in self._pending.values()), default=None)
 
-    def open(self, action: Action, *, who: str, role: Role, number: int, timeout: float, why: str = "") -> Request:
+    def open(self, action: Asked, *, who: str, role: Role, number: int, timeout: float, why: str = "") -> Request:
         """A new pending request. Raises NexusError when too much waits already."""
         same = sum(request.who == who for request in self._pending.values())
         if same >= MAX_PENDING_EACH:
@@ -104,10 +99,12 @@ class RequestTable:
         self._pending[request.id] = request
         return request
 
-    def decide(self, id: int, payload_hash: bytes, *, approve: bool, by: str, role: Role, reason: str = "") -> Request:
+    def decide(
+        self, id: int, payload_hash: bytes, *, approve: bool, by: str, approver: bool, reason: str = ""
+    ) -> Request:
         """The first decision on a request, in time, by somebody who may, on exactly what was shown; else Refused."""
-        if not may_decide(role):
-            raise Refused(f"{by} ({role}) may not decide requests")
+        if not approver:
+            raise Refused(f"{by} may not decide requests")
         request = self.find(id)
         if request is None:
             raise Refused(f"request {id} is not pending: it has ended, or never was")
@@ -138,5 +135,5 @@ class RequestTable:
         del self._pending[request.id]
 
 
-def _bytes(action: Action) -> int:
+def _bytes(action: Asked) -> int:
     return len(action.data) if isinstance(action, FileWrite) else 0

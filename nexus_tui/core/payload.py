@@ -10,7 +10,8 @@ import hashlib
 import shlex
 from typing import NamedTuple
 
-from nexus_protocol.actions import Action, Execute, FileWrite, Key, Type, describe
+from nexus_protocol.actions import Admission, Asked, Execute, FileWrite, Key, Type, describe
+from nexus_protocol.fingerprint import Fingerprint
 
 from .text import visible
 
@@ -25,7 +26,7 @@ class Part(NamedTuple):
     remark: bool = False
 
 
-def parts_of(action: Action) -> list[Part]:
+def parts_of(action: Asked) -> list[Part]:
     match action:
         case Type(text=text):
             return [Part(f"{len(text):,} characters\n", remark=True), *_text(text)]
@@ -42,6 +43,12 @@ def parts_of(action: Action) -> list[Part]:
                 return [*head, *_text(data.decode("utf-8"))]
             except UnicodeDecodeError:
                 return [*head, Part("not text; it starts with\n", remark=True), Part(data[:64].hex(" "))]
+        case Admission(name=name, role=role, fingerprint=fingerprint):
+            words = Fingerprint.parse(fingerprint).words
+            remark = (
+                f"\n{visible(name)} is what the relay says; only the key tells who that is. Have its words read to you."
+            )
+            return [Part(f"as {role}, with the key\n{fingerprint}\n{words}"), Part(remark, remark=True)]
         case _:
             return [Part(visible(describe(action)))]
 

@@ -27,7 +27,6 @@ from nexus_protocol.messages import (
     DeskLost,
     DeskResized,
     FromAgent,
-    Hello,
     Offer,
     Ping,
     Pong,
@@ -45,6 +44,9 @@ from nexus_protocol.messages import (
 from nexus_protocol.vocabulary import ActionState
 
 from .clock import PictureClock
+from .greeting import FINAL, greet
+from .known_desks import UnknownDesk
+from .membership import Membership
 from .observer import Observer, SessionState, Silence
 from .pending import Pending
 
@@ -57,7 +59,6 @@ SILENCE = 8.0
 ANSWER_TIMEOUT = 10.0
 PROBLEM_RETRY = 30.0
 STREAM_RETRY = 2.0
-WELCOME_TIMEOUT = 10.0
 
 
 class Session:
@@ -67,14 +68,15 @@ class Session:
     then on the session mends itself. Without ``watch`` there is no picture, for scripts.
     """
 
-    def __init__(self, url: str, token: str, *, watch: bool = True) -> None:
+    def __init__(self, membership: Membership, *, watch: bool = True) -> None:
         self.observer: Observer = Silence()
         self.desk = ""
         self.welcome: Welcome | None = None
         self.clock = PictureClock()
+        self._me = membership
         self._watch = watch
         self._relay: RelayClient[FromAgent, ToAgent] = RelayClient(
-            url, token, self, incoming=from_agent, outgoing=to_agent
+            membership.url, membership.token, membership.identity, self, incoming=from_agent, outgoing=to_agent
         )
         self._link: Link[FromAgent, ToAgent] | None = None
         self._stream: StreamReceiver | None = None
@@ -101,7 +103,10 @@ class Session:
                 await self._leave()
 
     async def open(self, desk: str) -> None:
-        """Go to a desk, leaving the one before. Raises Unreachable, Unauthorized or ProtocolError."""
+        """Go to a desk, leaving the one before. Raises Unreachable, Unauthorized or ProtocolError.
+
+        Unauthorized may be an UnknownDesk: see :meth:`trust`.
+        """
         await self._leave()
         self.desk = desk
         self.on_presence(self._relay.desks)
@@ -117,6 +122,10 @@ class Session:
         self.desk, self.welcome = desk, None
         self.on_presence(self._relay.desks)
         self.start()
+
+    def trust(self, unknown: UnknownDesk, by: str) -> None:
+        """A person has said that this is the desk's key. Raises NexusError when that cannot be kept."""
+        self._me.known.pin(unknown.desk, unknown.fingerprint, by)
 
     async def _leave(self) -> None:
         if self._task is not None:
@@ -203,6 +212,8 @@ class Session:
             detail = f"trying again in {status.delay:.1f} s: {status.detail}"
             self.observer.on_state(SessionState.REACHING, detail)
         elif status.state is ConnectionState.CLOSED:
+            if self._task is not None:
+                self._task.cancel()  # there is nothing left to reach the desk with
             self._end(status.detail)
         else:
             self.observer.on_state(SessionState.REACHING, "dialling the relay")
@@ -226,7 +237,7 @@ class Session:
         )
         link = await self._relay.open(self.desk)
         try:
-            first = await self._greet(link)
+            first = await greet(link, self.desk, self._me, self.observer)
         except BaseException:
             link.close(reason="not welcomed")
             raise
@@ -238,21 +249,6 @@ class Session:
         self.observer.on_state(SessionState.LIVE, "")
         return link
 
-    async def _greet(self, link: Link[FromAgent, ToAgent]) -> Welcome:
-        link.send(Hello())
-        try:
-            async with asyncio.timeout(WELCOME_TIMEOUT):
-                first = await link.receive()
-        except TimeoutError:
-            raise Unreachable(f"{self.desk} did not answer within {WELCOME_TIMEOUT:.0f} s") from None
-        if isinstance(first, Bye):
-            # Only another version stays another version; an agent that goes or is full may be there again.
-            kind = Unauthorized if first.code == "version" else Unreachable
-            raise kind(f"{self.desk} refuses this console: {first.reason}")
-        if not isinstance(first, Welcome):
-            raise ProtocolError("malformed", f"{self.desk} spoke before its welcome")
-        return first
-
     async def _serve(self, link: Link[FromAgent, ToAgent] | None) -> None:
         why = f"going to {self.desk}"
         while True:
@@ -262,6 +258,8 @@ class Session:
                 link = await self._reopen(why, delays())
             except Unauthorized as error:
                 self._end(str(error))
+                if isinstance(error, UnknownDesk):
+                    self.observer.on_unknown_desk(error)
                 return
 
     async def _reopen(self, why: str, attempts: Iterator[float]) -> Link[FromAgent, ToAgent]:
@@ -292,6 +290,8 @@ class Session:
                 message = await link.receive()
                 self._heard = time.monotonic()
                 if isinstance(message, Bye):
+                    if message.code in FINAL:
+                        raise Unauthorized(f"{self.desk} has ended this session: {message.reason}")
                     if message.code == "protocol":  # something of ours was at fault, and would be again
                         self._pending.abandon(Unreachable(f"{self.desk} cannot take this: {message.reason}"))
                     return message.reason

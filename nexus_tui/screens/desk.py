@@ -24,6 +24,7 @@ from nexus_protocol.vocabulary import ActionState, Effect, Permission
 
 from ..core.commands import Mode, show_key
 from ..core.keys import action_for_key
+from ..core.known_desks import UnknownDesk
 from ..core.model import ActionLog
 from ..core.observer import SessionState
 from ..core.pointer import Gestures
@@ -59,6 +60,13 @@ class DeskScreen(Screen[None]):
 
     class DeskWanted(Message):
         """No desk was named, and there is not just one: somebody has to choose."""
+
+    class Stranger(Message):
+        """The desk shows a key that nobody has trusted yet."""
+
+        def __init__(self, unknown: UnknownDesk) -> None:
+            super().__init__()
+            self.unknown = unknown
 
     def __init__(self, session: Session, keys: dict[str, tuple[str, ...]], *, view_only: bool) -> None:
         super().__init__()
@@ -197,6 +205,11 @@ class DeskScreen(Screen[None]):
         self._set_status(state=state, detail=detail)
 
     @told
+    def on_held(self, reason: str) -> None:
+        self._view.clear("Waiting to be let in", reason)
+        self._set_status(detail=reason)
+
+    @told
     def on_welcome(self, welcome: Welcome) -> None:
         self._gestures.live = welcome.effects.get(Permission.CLICK) is Effect.ALLOW
         self._requests.may_decide = welcome.may_decide
@@ -254,6 +267,10 @@ class DeskScreen(Screen[None]):
     def on_desks(self, desks: tuple[str, ...]) -> None:
         if not self._session.desk and desks and self.is_current:
             self.post_message(self.DeskWanted())
+
+    @told
+    def on_unknown_desk(self, unknown: UnknownDesk) -> None:
+        self.post_message(self.Stranger(unknown))
 
     # -- status ---------------------------------------------------------------------------------------------
 

@@ -62,6 +62,23 @@ class Choice(ModalScreen[str | None]):
         self.dismiss(self._names[event.option_index])
 
 
+class Question(ModalScreen[bool]):
+    """Asks for a yes, which takes a key of its own: Enter alone never is one."""
+
+    DEFAULT_CSS = f"Question {{ {_BOX} }}"
+    BINDINGS: ClassVar[list[BindingType]] = [("y", "dismiss(True)", "Yes"), ("escape,n,q", "dismiss(False)", "No")]
+
+    def __init__(self, title: str, text: Text) -> None:
+        super().__init__()
+        self._title, self._text = title, text
+
+    def compose(self) -> ComposeResult:
+        with Vertical() as box:
+            box.border_title = Content(self._title)
+            yield Static(self._text)
+            yield Label("y: yes, n or Esc: no", classes="hint")
+
+
 class Reading(ModalScreen[None]):
     """Shows a text, scrollable; any of the usual keys closes it."""
 

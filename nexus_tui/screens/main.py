@@ -25,7 +25,7 @@ from ..core.observer import SessionState
 from ..core.session import Session
 from ..core.text import visible, visible_lines
 from .desk import DeskScreen
-from .dialogs import Choice, Prompt, Reading
+from .dialogs import Choice, Prompt, Question, Reading
 
 
 class MainScreen(DeskScreen):
@@ -184,6 +184,23 @@ class MainScreen(DeskScreen):
             text.append(f"{'':>14}  {command.help}\n", "#8a8a94")
         text.append("\nThe mouse acts on the picture: click, drag and wheel reach the desk at that very place.")
         self.app.push_screen(Reading("Nexus TUI: keys and commands", text))
+
+    @on(DeskScreen.Stranger)
+    @work(exclusive=True, group="desks")
+    async def _ask_to_trust(self, stranger: DeskScreen.Stranger) -> None:
+        unknown = stranger.unknown
+        text = Text.assemble(
+            ("It is not known here yet. The key it shows is\n\n", ""), (f"{unknown.fingerprint}\n", "bold #ffd700"),
+            (f"{unknown.fingerprint.words}\n\n", "bold #ffd700"),
+            ("Compare it with what `nexus-agent fingerprint` prints at the desk.", "#8a8a94"),
+        )  # fmt: skip
+        if await self.app.push_screen_wait(Question(f"Trust {unknown.desk} from now on?", text)):
+            try:
+                self._session.trust(unknown, by="asked")
+            except NexusError as error:
+                self._say(str(error), "error")
+            else:
+                await self._session.switch(unknown.desk)
 
     @on(DeskScreen.DeskWanted)
     def _choose_desk(self) -> None:

@@ -14,7 +14,7 @@ from textual.containers import VerticalScroll
 from textual.message import Message
 from textual.widgets import Static
 
-from nexus_protocol.actions import kind_of
+from nexus_protocol.actions import Admission, Asked, kind_of
 from nexus_protocol.messages import RequestOpened
 from nexus_protocol.vocabulary import RequestState
 
@@ -129,12 +129,16 @@ def _card(request: RequestOpened) -> Text:
     """Who asks for what, in full."""
     card = Text.assemble(
         (visible(request.who), "bold #5fafff"), (f" ({request.role})", "#8a8a94"), " asks to ",
-        (kind_of(request.action), "bold #ffffff"), "\n",
+        (_verb(request.action), "bold #ffffff"), "\n",
     )  # fmt: skip
     for part in parts_of(request.action):
         card.append(part.text, "#8a8a94" if part.remark else "bold #ffd700")
     why = f": {visible(request.why)}" if request.why else ""
     return card.append(f"\nneeds {request.permission}{why}", "#8a8a94")
+
+
+def _verb(action: Asked) -> str:
+    return "be let in" if isinstance(action, Admission) else kind_of(action)
 
 
 def _foot(seconds: float, keys: str) -> Text:

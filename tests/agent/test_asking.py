@@ -30,9 +30,7 @@ from nexus_protocol.messages import (
 )
 from nexus_protocol.vocabulary import ActionState, Permission, RequestState, Role
 
-from .conftest import Office
-
-OpenOffice = Callable[[Policy], Office]
+from .conftest import Office, OpenOffice
 
 
 @pytest.fixture
@@ -232,9 +230,8 @@ async def test_what_somebody_asked_who_is_there_still_waits(office: Office, monk
     await office.welcome("ci", Role.AUTOMATION)
     ci.act("action-1", Type(text="x"))
     opened = await alice.next(RequestOpened)
-    session = next(task for s, task in office.agent._sessions.items() if s.actor.subject == "ci")
     ci.link.close()
-    await session
+    await ci.left()
     bob = await office.welcome("bob", Role.AUTOMATION)  # takes turns of the loop that a timer of no seconds needs
     bob.link.send(Ping(sent=1))
     await bob.next(Pong)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nexus_agent import session
+from nexus_agent import door
 from nexus_agent.capture import DeskLost as Gone
 from nexus_agent.permissions.policy import Policy
 from nexus_protocol.actions import (
@@ -27,7 +27,6 @@ from nexus_protocol.actions import (
     Scroll,
     Type,
 )
-from nexus_protocol.errors import LinkClosed
 from nexus_protocol.messages import (
     ActionReport,
     Answer,
@@ -46,10 +45,7 @@ from nexus_protocol.messages import (
 )
 from nexus_protocol.vocabulary import ActionState, Button, Effect, Permission, Role
 
-from .conftest import Office
-
-OpenOffice = Callable[[Policy], Office]
-
+from .conftest import Office, OpenOffice
 
 RUN = Execute(argv=("true",))
 
@@ -83,35 +79,30 @@ async def test_an_agent_that_was_started_anew_says_so(open_office: OpenOffice) -
 @pytest.mark.parametrize(("version", "old"), [(0, "upgrade nexus-tui"), (99, "upgrade nexus-agent")])
 async def test_another_version_is_told_which_side_to_upgrade(office: Office, version: int, old: str) -> None:
     """Bye, and the link ends."""
-    console = office.connect()
-    console.link.send(Hello(version=version))
-    bye = await console.next(Bye)
+    bye = await office.connect().refusal(Hello(version=version))
     assert bye.code == "version"
     assert old in bye.reason
-    with pytest.raises(LinkClosed):
-        await console.next(Welcome)
 
 
 async def test_who_says_something_else_first_is_refused(office: Office) -> None:
-    """A session starts with hello."""
+    """A session starts with hello, also with somebody who may come."""
     console = office.connect()
     console.act("action-1", Click(x=1, y=1))
-    assert (await console.next(Bye)).code == "protocol"
-    assert office.desk.clicks == []
+    assert str(await console.end()) == "malformed"
+    assert (console.heard, office.desk.clicks) == ([], [])
 
 
 async def test_silence_instead_of_a_greeting_ends_the_link(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the deadline; nobody occupies a session by saying nothing."""
-    monkeypatch.setattr(session, "HELLO_TIMEOUT", 0.01)
+    monkeypatch.setattr(door, "HELLO_TIMEOUT", 0.01)
     assert "nothing was said" in (await office.connect().next(Bye)).reason
 
 
 async def test_garbage_ends_only_its_own_link(office: Office) -> None:
     """Another session goes on as if nothing had happened."""
     alice, mallory = await office.welcome(), await office.welcome("mallory")
-    next(iter(s for s in office.agent._sessions if s.actor.subject == "mallory"))._link.fed(b"\xff" * 64)
-    with pytest.raises(LinkClosed):
-        await mallory.next(Bye)
+    mallory.wire.deliver(b"\xff" * 64)
+    await mallory.end()
     assert (await alice.do("action-1", Click(x=5, y=6))).state is ActionState.DONE
 
 
@@ -225,9 +216,8 @@ async def test_a_button_held_is_released_when_the_link_ends(office: Office) -> N
     await bob.do("action-2", Press(x=9, y=9, button=Button.RIGHT))
     drawing = office.desk._drawing
     assert drawing.held == [Button.LEFT, Button.RIGHT]
-    session_of_alice = next(task for s, task in office.agent._sessions.items() if s.actor.subject == "alice")
     alice.link.close()
-    await session_of_alice
+    await alice.left()
     assert drawing.held == [Button.RIGHT]
 
 
@@ -267,9 +257,8 @@ async def test_the_stream_follows_the_view_permission(
     eve.link.send(Ping(sent=1))
     await eve.next(Pong)
     assert not [message for message in eve.heard if isinstance(message, ActionReport)]
-    session_of_alice = next(task for s, task in office.agent._sessions.items() if s.actor.subject == "alice")
     alice.link.close()
-    await session_of_alice
+    await alice.left()
     assert stream.closed
 
 
@@ -298,8 +287,10 @@ async def test_closing_says_goodbye_and_leaves_nothing_pressed(office: Office) -
 
 
 async def test_sessions_are_bounded(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One more than there may be is told so."""
+    """One more than there may be is told so, and costs not even a handshake."""
     monkeypatch.setattr("nexus_agent.agent.MAX_SESSIONS", 1)
     first = await office.welcome()
-    assert (await office.connect("bob").next(Bye)).code == "forbidden"
+    bob = office.connect("bob")
+    assert str(await bob.end()) == "full"
+    assert bob.link._tunnel.peer is None
     assert (await first.do("action-1", Key(chord="a"))).state is ActionState.DONE

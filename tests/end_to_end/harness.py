@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from nexus_agent.permissions.operators import Operators
+from nexus_protocol.identity import Identity
 from nexus_protocol.vocabulary import Role
-from relay import tokens
+from nexus_tui.core.known_desks import KnownDesks
+from relay.issuer import Issuer
 
 from .processes import Done, Program, environment, python, run
 from .terminal import Terminal
@@ -24,6 +27,7 @@ class Person:
     url: str
     token: Path
     folder: Path
+    role: Role = Role.OPERATOR
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -55,6 +59,8 @@ class Relay:
         folder.mkdir()
         self._listen = "127.0.0.1:0"
         self._made = 0
+        self._people: list[Person] = []
+        self._desks: dict[str, Person] = {}
         done = run("relay", *self._state, "init")
         assert done.status == 0, done.error
         self.start()
@@ -72,8 +78,8 @@ class Relay:
         done = self.program.stop()
         assert (done.status, done.error) == (0, "")
 
-    def key(self) -> bytes:
-        return tokens.load_key(self.folder / "state")
+    def issuer(self) -> Issuer:
+        return Issuer.load(self.folder / "state")
 
     def token(self, *options: str) -> str:
         """``nexus-relay token``."""
@@ -83,21 +89,48 @@ class Relay:
 
     def person(self, name: str, role: Role, *desks: str) -> Person:
         """Somebody new with a token for these desks, or all, and a state folder of their own."""
-        return self.holder(name, tokens.mint(self.key(), role, name, desks or "*"))
+        return self.holder(name, self.issuer().mint(role, name, desks or ("*",)), role)
 
-    def holder(self, name: str, token: str) -> Person:
-        """Somebody who holds this token, whatever it is worth."""
+    def holder(self, name: str, token: str, role: Role = Role.OPERATOR) -> Person:
+        """Somebody who holds this token, whatever it is worth; the relay's desks know them, and they the desks."""
+        person = self._newcomer(name, token, role)
+        self._people.append(person)
+        for desk, agent in self._desks.items():
+            self._introduce(person, desk, agent)
+        return person
+
+    def stranger(self, name: str, role: Role) -> Person:
+        """Somebody with a token for all desks, whom no desk knows."""
+        return self._newcomer(name, self.issuer().mint(role, name, ("*",)), role)
+
+    def _newcomer(self, name: str, token: str, role: Role) -> Person:
         self._made += 1
         folder = self.folder / f"{self._made}-{name}"
         folder.mkdir(mode=0o700)
         file = folder / "its.token"
         file.touch(mode=0o600)
         file.write_text(token, encoding="utf-8")
-        return Person(name, self.url, file, folder)
+        return Person(name, self.url, file, folder, role)
+
+    def _introduce(self, person: Person, desk: str, agent: Person) -> None:
+        """Each has the other's key, as after an invitation."""
+        if person.role is not Role.AGENT:
+            may_approve = person.role is Role.OPERATOR
+            key, desks_key = Identity.of(person.folder).fingerprint, Identity.of(agent.folder).fingerprint
+            Operators(agent.folder).add(person.name, person.role, key, approver=may_approve, by="the test")
+            KnownDesks(person.folder, self.url).pin(desk, desks_key, by="the test")
+
+    def desk(self, name: str) -> Person:
+        """Who serves that desk: the same one whenever it is asked for."""
+        if (agent := self._desks.get(name)) is None:
+            agent = self._desks[name] = self.person(name, Role.AGENT, name)
+            for person in self._people:
+                self._introduce(person, name, agent)
+        return agent
 
     def agent(self, desk: str, *options: str, policy: str = "") -> Program:
         """``nexus-agent run``, once it serves its desk."""
-        holder = self.person(desk, Role.AGENT, desk)
+        holder = self.desk(desk)
         (holder.folder / "policy.toml").write_text(policy, encoding="utf-8")
         agent = Program("nexus_agent", "run", *holder.options, *options)
         try:

@@ -64,7 +64,7 @@ def test_a_token_of_another_relay(relay: Relay, office: str) -> None:
 
 def test_an_expired_token(relay: Relay, office: str) -> None:
     """A token of yesterday says for how long it has been over."""
-    old = tokens.mint(relay.key(), Role.OPERATOR, "ada", ["*"], ttl=60, now=time.time() - 7_300)
+    old = relay.issuer().mint(Role.OPERATOR, "ada", ["*"], ttl=60, now=time.time() - 7_300)
     assert_said(relay.holder("ada", old).act(office, "click", "1", "1"), 4, "token expired 2 h ago")
 
 
@@ -158,7 +158,7 @@ def test_a_broken_policy_denies_all_but_viewing(relay: Relay, ada: Person, displ
 
 def test_an_unreadable_policy_denies_all_but_viewing(relay: Relay, ada: Person) -> None:
     """A policy that is there and cannot be read is not an absent one."""
-    holder = relay.person("locked", Role.AGENT, "locked")
+    holder = relay.desk("locked")
     (holder.folder / "policy.toml").mkdir()  # unreadable for root as well
     with Program("nexus_agent", "run", "--synthetic", *holder.options) as agent:
         agent.line("serving desk locked")

@@ -10,6 +10,8 @@ import pytest
 from nexus_protocol.actions import (
     PERMISSION_OF,
     Action,
+    Admission,
+    Asked,
     Click,
     Drag,
     Execute,
@@ -29,16 +31,19 @@ from nexus_protocol.actions import (
 )
 from nexus_protocol.errors import NexusError, ProtocolError, UsageError
 from nexus_protocol.messages import Act, to_agent
+from nexus_protocol.vocabulary import Role
+
+ADMISSION = Admission("eve", Role.VIEWER, f"SHA256:{'A' * 43}")
 
 
 def test_every_action_needs_a_permission() -> None:
     """An action without one would be an action nobody can forbid."""
-    assert set(PERMISSION_OF) == set(get_args(Action))
+    assert set(PERMISSION_OF) == set(get_args(Asked))
 
 
 def test_every_action_has_a_name_of_its_own() -> None:
     """The tag on the wire is the word in the log."""
-    tags = [kind.__struct_config__.tag for kind in get_args(Action)]
+    tags = [kind.__struct_config__.tag for kind in get_args(Asked)]
     assert len(set(tags)) == len(tags)
     assert kind_of(FileRead(path="/x")) == "file_read"
 
@@ -71,6 +76,13 @@ def test_the_hash_is_of_the_exact_action() -> None:
     assert {len(digest) for digest in hashes} == {32}
 
 
+def test_nobody_can_ask_to_be_let_in_by_an_action() -> None:
+    """An admission is the agent's to ask about: as an action it is not read."""
+    data = to_agent.encode(Act(id="12345678", action=ADMISSION))  # type: ignore[arg-type]
+    with pytest.raises(ProtocolError, match="cannot be read"):
+        to_agent.decode(data)
+
+
 @pytest.mark.parametrize(
     ("action", "line"),
     [
@@ -83,9 +95,10 @@ def test_the_hash_is_of_the_exact_action() -> None:
         (Screenshot(region=Region(x=1, y=2, width=3, height=4)), "3×4 at 1,2"),
         (FileWrite(path="/a", data=bytes(2_000)), "/a (2,000 bytes)"),
         (Execute(argv=("ls", "-l")), "ls -l"),
+        (ADMISSION, f"to this desk as viewer, with the key {ADMISSION.fingerprint}"),
     ],
 )
-def test_an_action_in_one_line(action: Action, line: str) -> None:
+def test_an_action_in_one_line(action: Asked, line: str) -> None:
     """Typed text is counted, never shown."""
     assert describe(action) == line
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Iterator
 
+import click
 import pytest
 import structlog
 
-from nexus_protocol.commandline import complain, log_to_stderr
+from nexus_protocol.commandline import complain, duration, log_to_stderr, read_invitation
+from nexus_protocol.errors import UsageError
+from nexus_protocol.invitation import Invitation, Secret
+
+INVITATION = Invitation("wss://relay.example", "office", Secret(bytes(16)))
 
 
 @pytest.fixture
@@ -47,3 +53,51 @@ def test_a_complaint_is_one_line_that_steers_no_terminal(capsys: pytest.CaptureF
     """Whatever a peer gave as its reason."""
     assert complain("nexus-tui", "denied: by bob:\n \x1b[2J\u202e\x07 no", 3) == 3
     assert capsys.readouterr().err == "nexus-tui: denied: by bob: �[2J�� no\n"
+
+
+# -- an invitation, and how long it lasts -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("link", [None, "-"])
+def test_an_invitation_is_read_from_standard_input(monkeypatch: pytest.MonkeyPatch, link: str | None) -> None:
+    """So that it is on no process list; one line of it."""
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{INVITATION.link()}\nmore\n"))
+    assert read_invitation(link) == INVITATION
+
+
+def test_an_invitation_is_read_from_the_command_line() -> None:
+    """As it was pasted."""
+    assert read_invitation(INVITATION.link()) == INVITATION
+
+
+@pytest.mark.parametrize("text", ["", "\n", "x" * 10_000, INVITATION.link()[:-1]])
+def test_what_is_no_invitation_is_not_quoted(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """It may be most of one."""
+    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+    with pytest.raises(UsageError, match="paste the whole line"):
+        read_invitation(None)
+
+
+def test_an_invitation_to_no_relay_is_refused() -> None:
+    """The address is looked at as one that was typed; the secret is not shown with it."""
+    link = INVITATION.link().replace("relay.example", "relay.example:99999")
+    with pytest.raises(UsageError, match="is not a relay's address") as error:
+        read_invitation(link)
+    assert link.rpartition("/")[2] not in str(error.value)
+
+
+def seconds(text: str) -> int:
+    return duration(click.Context(click.Command("invite")), click.Option(["--for"]), text)
+
+
+@pytest.mark.parametrize(("text", "length"), [("90s", 90), ("30m", 1_800), ("24h", 86_400), ("7d", 604_800)])
+def test_a_duration_is_a_number_with_its_unit(text: str, length: int) -> None:
+    """In seconds."""
+    assert seconds(text) == length
+
+
+@pytest.mark.parametrize("text", ["", "0m", "15", "-1h", "1.5h", "1 h", "1w", "m", "1h30m", "٣m", "9" * 10 + "s"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    """With what one looks like."""
+    with pytest.raises(click.BadParameter, match="such as 90s, 30m, 24h or 7d"):
+        seconds(text)

@@ -14,45 +14,12 @@ from nexus_protocol.actions import FileWrite, Type
 from nexus_protocol.errors import LinkClosed, ProtocolError
 from nexus_protocol.lanes import WINDOW
 from nexus_protocol.link import MAX_UNREAD, Link
-from nexus_protocol.messages import Act, FromAgent, Hello, Ping, Pong, Result, ToAgent, from_agent, to_agent
-from nexus_protocol.vocabulary import ActionState, Role
+from nexus_protocol.messages import Act, Hello, Ping, Pong, Result, from_agent
+from nexus_protocol.vocabulary import ActionState
+
+from .ends import Pair
 
 DEADLINE = 5.0
-Console = Link[FromAgent, ToAgent]
-Agent = Link[ToAgent, FromAgent]
-
-
-class Pair:
-    """A console's link and an agent's, and the dialers' part of both: `pump` carries what they have to say."""
-
-    def __init__(self) -> None:
-        self.hung_up: list[tuple[Link[Any, Any], str]] = []
-        self.console: Console = Link(
-            1, "office", Role.AGENT, incoming=from_agent, outgoing=to_agent, wake=self._wake, hang_up=self._hang_up
-        )
-        self.agent: Agent = Link(
-            1, "anna", Role.OPERATOR, incoming=to_agent, outgoing=from_agent, wake=self._wake, hang_up=self._hang_up
-        )
-        self.woken: set[Link[Any, Any]] = set()
-
-    def _wake(self, link: Link[Any, Any]) -> None:
-        self.woken.add(link)
-
-    def _hang_up(self, link: Link[Any, Any], reason: str) -> None:
-        self.hung_up.append((link, reason))
-
-    def pump(self) -> None:
-        """Carry everything; then tell the other side of an end, as the relay does."""
-        moved = True
-        while moved:
-            moved = False
-            for link, other in ((self.console, self.agent), (self.agent, self.console)):
-                while (payload := link.outgoing()) is not None:
-                    other.fed(payload)
-                    moved = True
-        for link, reason in self.hung_up:
-            other = self.agent if link is self.console else self.console
-            other.ended("closed", reason)
 
 
 async def end_of(link: Link[Any, Any]) -> LinkClosed:
@@ -99,19 +66,26 @@ async def test_receive_waits_for_a_message() -> None:
     assert await asyncio.wait_for(reader, DEADLINE) == Hello()
 
 
-async def test_closing_tells_both_sides_why() -> None:
-    """Whoever closes, both see the reason; nothing can be sent any more, and closing again changes nothing."""
+async def test_closing_tells_both_sides() -> None:
+    """Whoever closes, both see the end after the last message; nothing can be sent any more, closing again is nothing.
+
+    The reason stays on this side: what the other is to know is a message, which the relay cannot read.
+    """
     pair = Pair()
     pair.agent.send(Pong(sent=1.0, agent_time=2.0))
     pair.agent.close("shutdown", "the desk is going to sleep")
     pair.agent.close("other", "again")
     pair.pump()
-    assert pair.hung_up == [(pair.agent, "the desk is going to sleep")]
+    assert pair.hung_up[0] == (pair.agent, "shutdown")
     assert await pair.console.receive() == Pong(sent=1.0, agent_time=2.0)
-    for link in (pair.console, pair.agent):
-        assert link.closed
-        assert str(await end_of(link)) == "the desk is going to sleep"
+    assert pair.console.closed
+    end = await end_of(pair.console)
+    assert (end.code, str(end)) == ("closed", "the other side has ended the conversation")
+    end = await end_of(pair.agent)
+    assert (end.code, str(end)) == ("shutdown", "the desk is going to sleep")
     with pytest.raises(LinkClosed, match="going to sleep"):
+        pair.agent.send(Pong(sent=1.0, agent_time=2.0))
+    with pytest.raises(LinkClosed, match="ended the conversation"):
         pair.console.send(Hello())
 
 
@@ -134,27 +108,26 @@ async def test_the_end_is_told_each_time_anew() -> None:
 
 @given(st.binary(min_size=1, max_size=200))
 def test_garbage_ends_at_most_that_link(data: bytes) -> None:
-    """Whatever bytes come, feeding them raises nothing: the link goes on waiting, or ends with a reason."""
+    """Whatever bytes come in the tunnel, feeding them raises nothing: the link waits, or ends with a reason."""
 
     async def scenario() -> None:
         pair = Pair()
-        pair.agent.fed(data)
+        pair.console_says(data)
         assert pair.agent.closed == bool(pair.hung_up)
         assert not pair.console.closed
 
     asyncio.run(scenario())
 
 
-async def test_garbage_ends_the_link_for_both_with_a_reason() -> None:
+async def test_garbage_ends_the_link_for_both() -> None:
     """A message that is none: the link ends as malformed, and what was queued on it is not sent."""
     pair = Pair()
     pair.agent.send(Pong(sent=1.0, agent_time=2.0))
-    pair.agent.fed(b"\x80\0\0\1\xc1")
-    end = await end_of(pair.agent)
-    assert end.code == "malformed"
+    pair.console_says(b"\x80\0\0\1\xc1")
+    assert (await end_of(pair.agent)).code == "malformed"
     assert pair.agent.outgoing() is None
     pair.pump()
-    assert str(await end_of(pair.console)) == str(end)
+    assert str(await end_of(pair.console)) == "the relay has ended this link: malformed"
 
 
 async def test_messages_before_garbage_are_still_read() -> None:
@@ -162,7 +135,7 @@ async def test_messages_before_garbage_are_still_read() -> None:
     pair = Pair()
     pair.console.send(Hello())
     pair.pump()
-    pair.agent.fed(b"\x7f\0\0\0")
+    pair.console_says(b"\x7f\0\0\0")
     assert await pair.agent.receive() == Hello()
     assert (await end_of(pair.agent)).code == "malformed"
 

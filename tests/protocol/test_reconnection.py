@@ -11,15 +11,16 @@ import pytest
 from nexus_protocol import dialer, relay_socket
 from nexus_protocol.dialer import FIRST_DELAY, LONGEST_DELAY, ConnectionState, delays, dial
 from nexus_protocol.errors import Unreachable
-from nexus_protocol.messages import Pong, Result
+from nexus_protocol.messages import Ping, Pong, Result, to_agent
 from nexus_protocol.relay_messages import (
     CloseCode,
     Incoming,
     Presence,
+    Renewed,
 )
 from nexus_protocol.vocabulary import ActionState, Role
 
-from .conftest import DEADLINE, Heard, Relay, client_of, connected, end_of, new_link
+from .conftest import DEADLINE, Heard, Relay, client_of, connected, end_of, new_link, sealed_link
 
 CONNECTING, CONNECTED, WAITING, CLOSED = ConnectionState
 
@@ -82,6 +83,18 @@ async def test_refused_at_a_later_dial(relay: Relay, heard: Heard) -> None:
     assert len(relay.requests) == 2
 
 
+async def test_a_renewed_token_is_shown_at_the_next_dial(relay: Relay, heard: Heard) -> None:
+    """The relay gives a fresh one in time; the connection that is goes on."""
+    async with connected(relay, heard, redial=True) as (_, peer):
+        link, far = await sealed_link(peer, heard)
+        await peer.say(Renewed(token="fresh.token"))
+        await far.say(to_agent.encode(Ping(sent=1.0)))
+        assert await asyncio.wait_for(link.receive(), DEADLINE) == Ping(sent=1.0)
+        peer.socket.transport.abort()
+        await relay.peer()
+    assert [request.headers["Authorization"] for request in relay.requests] == ["Bearer a-token", "Bearer fresh.token"]
+
+
 async def test_without_redial_the_end_is_the_end(relay: Relay, heard: Heard) -> None:
     """A command that runs once does not wait for a relay to come back."""
     async with connected(relay, heard) as (_, peer):
@@ -98,6 +111,8 @@ async def test_without_redial_the_end_is_the_end(relay: Relay, heard: Heard) -> 
         '{"type":"welcome","subject":"a","role":"agent"}',
         '{"type":"' + "é" * 200 + '"}',
         '{"type":"presence","desks":[],"' + "é" * 300 + '":1}',
+        '{"type":"renewed","token":"two words"}',
+        '{"type":"renewed","token":"a\\r\\nHost: evil"}',
         b"\0",
         b"\0" * (4 + 64 * 1024 + 1),
     ],

@@ -19,11 +19,22 @@ from nexus_protocol.relay_messages import (
     Open,
     Opened,
     pack_frame,
-    unpack_frame,
+    to_relay,
 )
 from nexus_protocol.vocabulary import ActionState, Role
 
-from .conftest import DEADLINE, Heard, Relay, connected, end_of, new_link
+from .conftest import (
+    DEADLINE,
+    AgentLink,
+    FarEnd,
+    Heard,
+    Peer,
+    Relay,
+    connected,
+    end_of,
+    new_link,
+    sealed_link,
+)
 
 CONNECTING, CONNECTED, WAITING, CLOSED = ConnectionState
 
@@ -38,13 +49,13 @@ async def test_opening_a_link(relay: Relay, heard: Heard) -> None:
         await peer.say(Opened(ref=asked.ref, link=77, desk="office"))
         link = await opening
         assert (link.number, link.peer, link.role) == (77, "office", Role.AGENT)
+        desk = FarEnd(peer, 77, opens=False)
+        await desk.secure()
+        assert await asyncio.wait_for(link.secured(), DEADLINE) == desk.key.fingerprint
+        link.admit()
         link.send(Pong(sent=1.0, agent_time=2.0))
-        number, payload = unpack_frame(await peer.socket.recv(decode=False))
-        assert number == 77
-        await peer.socket.send(
-            pack_frame(77, b"\x80" + len(ping := to_agent.encode(Ping(sent=3.0))).to_bytes(3) + ping)
-        )
-        assert payload[4:] == from_agent.encode(Pong(sent=1.0, agent_time=2.0))
+        await desk.say(to_agent.encode(Ping(sent=3.0)))
+        assert await desk.hear() == from_agent.encode(Pong(sent=1.0, agent_time=2.0))
         assert await asyncio.wait_for(link.receive(), DEADLINE) == Ping(sent=3.0)
 
 
@@ -132,46 +143,58 @@ async def test_the_relay_does_not_answer_an_open(relay: Relay, heard: Heard, mon
 async def test_a_link_closed_by_the_relay(relay: Relay, heard: Heard) -> None:
     """Only that link ends, with its code and reason; its late frames are dropped."""
     async with connected(relay, heard) as (_, peer):
-        one, two = await new_link(peer, heard, 1), await new_link(peer, heard, 2)
+        one, two = await sealed_link(peer, heard, 1), await sealed_link(peer, heard, 2)
         await peer.say(Closed(link=1, code="closed", reason="anna has left"))
-        end = await end_of(one)
-        assert (end.code, str(end)) == ("closed", "anna has left")
-        await peer.socket.send(pack_frame(1, b"\x80\0\0\0"))
-        two.send(Pong(sent=0.0, agent_time=0.0))
-        assert unpack_frame(await peer.socket.recv(decode=False))[0] == 2
+        end = await end_of(one[0])
+        assert (end.code, str(end)) == ("closed", "the relay has ended this link: anna has left")
+        await one[1].say(b"late")
+        assert await answers(two)
 
 
 async def test_what_was_said_before_the_close_goes_out_before_it(relay: Relay, heard: Heard) -> None:
-    """The last words of a link arrive."""
+    """The last words of a link arrive, and that they were the last; of why, the relay hears one word."""
+    async with connected(relay, heard) as (_, peer):
+        link, far = await sealed_link(peer, heard)
+        link.send(Pong(sent=1.0, agent_time=2.0))
+        link.close("shutdown", "good night")
+        assert await far.hear() == from_agent.encode(Pong(sent=1.0, agent_time=2.0))
+        assert await peer.carry() == (1, b"")
+        assert far.tunnel.finished
+        assert await peer.hear() == Close(link=1, reason="shutdown")
+
+
+async def test_garbage_on_a_link_ends_that_link_only(relay: Relay, heard: Heard) -> None:
+    """The relay is told one word, the other link goes on: garbage sealed, unsealed, or instead of a handshake."""
+    async with connected(relay, heard) as (_, peer):
+        good = await sealed_link(peer, heard, 1)
+        link, far = await sealed_link(peer, heard, 2)
+        await far.send_sealed(b"\x7f\0\0\0")
+        assert await refused(peer, link) == "malformed"
+        link, far = await sealed_link(peer, heard, 3)
+        await far.send(b"\x7f\0\0\0\0\0")
+        assert await refused(peer, link) == "tampered"
+        link = await new_link(peer, heard, 4)
+        await peer.socket.send(pack_frame(4, b"\x80\0\0\0\0"))
+        assert await refused(peer, link) == "handshake"
+        assert await answers(good)
+
+
+async def test_a_link_that_nobody_answers_can_be_closed(relay: Relay, heard: Heard) -> None:
+    """No handshake, no goodbye: the relay alone is told."""
     async with connected(relay, heard) as (_, peer):
         link = await new_link(peer, heard)
         link.send(Pong(sent=1.0, agent_time=2.0))
         link.close("shutdown", "good night")
-        assert isinstance(await peer.frame(), bytes)
-        assert await peer.hear() == Close(link=1, reason="good night")
-
-
-async def test_garbage_on_a_link_ends_that_link_only(relay: Relay, heard: Heard) -> None:
-    """The relay is told, the other link goes on."""
-    async with connected(relay, heard) as (_, peer):
-        one, two = await new_link(peer, heard, 1), await new_link(peer, heard, 2)
-        await peer.socket.send(pack_frame(1, b"\x7f\0\0\0"))
-        closing = await peer.hear()
-        assert isinstance(closing, Close)
-        assert closing.link == 1
-        assert (await end_of(one)).code == "malformed"
-        two.send(Pong(sent=0.0, agent_time=0.0))
-        assert unpack_frame(await peer.socket.recv(decode=False))[0] == 2
-        assert not two.closed
+        assert await peer.frame() == to_relay.encode(Close(link=1, reason="shutdown")).decode()
 
 
 async def test_a_small_message_is_not_stuck_behind_another_links_file(relay: Relay, heard: Heard) -> None:
     """Links take turns by the fragment: one of a file goes before the other link's key press, not the whole file."""
     async with connected(relay, heard) as (_, peer):
-        one, two = await new_link(peer, heard, 1), await new_link(peer, heard, 2)
-        one.send(Result(id="1", state=ActionState.DONE, data=bytes(200_000)))
-        two.send(Pong(sent=1.0, agent_time=2.0))
-        order = [unpack_frame(await peer.socket.recv(decode=False)) for _ in range(3)]
+        links = [await sealed_link(peer, heard, number) for number in (1, 2)]
+        links[0][0].send(Result(id="1", state=ActionState.DONE, data=bytes(200_000)))
+        links[1][0].send(Pong(sent=1.0, agent_time=2.0))
+        order = await fragments(peer, 3)
         assert [number for number, _ in order] == [1, 2, 1]
         assert len(order[0][1]) == MAX_FRAGMENT + 4
 
@@ -179,9 +202,34 @@ async def test_a_small_message_is_not_stuck_behind_another_links_file(relay: Rel
 async def test_a_closed_links_last_bytes_take_turns_too(relay: Relay, heard: Heard) -> None:
     """A link that ends with much to say does not stand before the others either."""
     async with connected(relay, heard) as (_, peer):
-        one, two = await new_link(peer, heard, 1), await new_link(peer, heard, 2)
-        one.send(Result(id="1", state=ActionState.DONE, data=bytes(100_000)))
-        one.close()
-        two.send(Pong(sent=1.0, agent_time=2.0))
-        order = [unpack_frame(await peer.socket.recv(decode=False))[0] for _ in range(3)]
-        assert order == [1, 2, 1]
+        links = [await sealed_link(peer, heard, number) for number in (1, 2)]
+        links[0][0].send(Result(id="1", state=ActionState.DONE, data=bytes(100_000)))
+        links[0][0].close()
+        links[1][0].send(Pong(sent=1.0, agent_time=2.0))
+        assert [number for number, _ in await fragments(peer, 3)] == [1, 2, 1]
+
+
+async def fragments(peer: Peer, count: int) -> list[tuple[int, bytes]]:
+    """The next fragments with their links' numbers, as they come; not what the tunnels say to each other."""
+    came: list[tuple[int, bytes]] = []
+    while len(came) < count:
+        number, plain = await peer.carry()
+        if plain:
+            came.append((number, plain))
+    return came
+
+
+async def answers(end: tuple[AgentLink, FarEnd]) -> bool:
+    """Whether a link still carries a message each way."""
+    link, far = end
+    await far.say(to_agent.encode(Ping(sent=3.0)))
+    assert await asyncio.wait_for(link.receive(), DEADLINE) == Ping(sent=3.0)
+    link.send(Pong(sent=3.0, agent_time=2.0))
+    return await far.hear() == from_agent.encode(Pong(sent=3.0, agent_time=2.0))
+
+
+async def refused(peer: Peer, link: AgentLink) -> str:
+    """The code of a link's end, after the relay was told the same."""
+    end = await end_of(link)
+    assert await peer.hear() == Close(link=link.number, reason=end.code)
+    return end.code

@@ -10,6 +10,12 @@ import pytest
 
 from nexus_protocol.errors import UsageError
 from nexus_protocol.settings import (
+    RELAY,
+    TOKEN,
+    RelayToken,
+    checked_url,
+    joined_relay,
+    keep_joined,
     read_secret,
     read_toml,
     relay_token,
@@ -75,6 +81,17 @@ def test_a_secret_is_the_owners_alone(tmp_path: Path) -> None:
         os.umask(before)
     assert mode_of(path) == 0o600
     assert read_secret(path) == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_secret_that_is_there_can_be_left_there(tmp_path: Path) -> None:
+    """Without `replace` only the first is written; whoever comes second is told."""
+    path = tmp_path / "key"
+    write_secret(path, b"first", replace=False)
+    with pytest.raises(FileExistsError):
+        write_secret(path, b"second", replace=False)
+    assert read_secret(path) == b"first"
+    assert mode_of(path) == 0o600
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -145,19 +162,30 @@ def test_an_unknown_key_names_the_nearest() -> None:
 # -- the relay's address ----------------------------------------------------------------------------------------
 
 
-def test_the_relay_is_named_by_option_environment_then_config(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_relay_is_named_by_option_environment_config_then_the_one_joined(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The nearest to the command line wins."""
     config = {"relay": "wss://config"}
-    assert relay_url(None, config) == "wss://config"
+    keep_joined(tmp_path, "wss://joined", "a-token")
+    assert relay_url(None, {}, tmp_path) == "wss://joined"
+    assert relay_url(None, config, tmp_path) == "wss://config"
     monkeypatch.setenv("NEXUS_RELAY", "wss://environment/")
-    assert relay_url(None, config) == "wss://environment"
-    assert relay_url("ws://127.0.0.1:8443", config) == "ws://127.0.0.1:8443"
+    assert relay_url(None, config, tmp_path) == "wss://environment"
+    assert relay_url("ws://127.0.0.1:8443", config, tmp_path) == "ws://127.0.0.1:8443"
+
+
+def test_an_address_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+    """A file that holds no text is no relay."""
+    (tmp_path / RELAY).write_bytes(b"\xff")
+    with pytest.raises(UsageError, match="cannot read"):
+        relay_url(None, {}, tmp_path)
 
 
 @pytest.mark.parametrize("url", ["ws://h", "wss://h:1", "wss://h:65535/nexus", "ws://[::1]:80"])
 def test_addresses_a_relay_can_have(url: str) -> None:
     """Host, port, and a path in front of the relay's own."""
-    assert relay_url(url, {}) == url
+    assert checked_url(url) == url
 
 
 @pytest.mark.parametrize(
@@ -168,13 +196,13 @@ def test_addresses_a_relay_can_have(url: str) -> None:
 def test_addresses_no_relay_can_have(url: str) -> None:
     """The error shows what was given and how an address looks."""
     with pytest.raises(UsageError, match="is not a relay's address"):
-        relay_url(url, {})
+        checked_url(url)
 
 
-def test_no_relay_named() -> None:
-    """The error says the two ways to name one."""
-    with pytest.raises(UsageError, match=r"--relay wss://HOST, or set NEXUS_RELAY"):
-        relay_url(None, {})
+def test_no_relay_named(tmp_path: Path) -> None:
+    """The error says the three ways to name one."""
+    with pytest.raises(UsageError, match=r"`join`.*--relay wss://HOST, or set NEXUS_RELAY"):
+        relay_url(None, {}, tmp_path)
 
 
 # -- the relay's token ------------------------------------------------------------------------------------------
@@ -186,17 +214,17 @@ def test_the_token_is_the_file_named_then_the_environment_then_the_state_folder(
     """Precedence as in the help."""
     write_secret(tmp_path / "token", b"folder\n")
     write_secret(tmp_path / "other", b"option\n")
-    assert relay_token(tmp_path, None) == "folder"
+    assert relay_token(tmp_path, None).text == "folder"
     monkeypatch.setenv("NEXUS_TOKEN", " environment\n")
-    assert relay_token(tmp_path, None) == "environment"
-    assert relay_token(tmp_path, str(tmp_path / "other")) == "option"
+    assert relay_token(tmp_path, None).text == "environment"
+    assert relay_token(tmp_path, str(tmp_path / "other")).text == "option"
     monkeypatch.setenv("NEXUS_TOKEN", " ")
-    assert relay_token(tmp_path, None) == "folder"
+    assert relay_token(tmp_path, None).text == "folder"
 
 
 def test_no_token(tmp_path: Path) -> None:
-    """The error says how to get one and where to put it."""
-    with pytest.raises(UsageError, match="nexus-relay token"):
+    """The error says the two ways to get one."""
+    with pytest.raises(UsageError, match=r"run `join`.*nexus-relay token"):
         relay_token(tmp_path, None)
 
 
@@ -215,3 +243,59 @@ def test_what_is_no_token_is_refused(tmp_path: Path, content: bytes) -> None:
     write_secret(tmp_path / "token", content)
     with pytest.raises(UsageError, match="does not hold a relay token"):
         relay_token(tmp_path, None)
+
+
+def test_what_was_joined_is_kept_and_is_the_owners_alone(tmp_path: Path) -> None:
+    """The relay and its token; joining again replaces both."""
+    for relay, token in (("wss://one", "first"), ("wss://two", "second")):
+        keep_joined(tmp_path, relay, token)
+        assert joined_relay(tmp_path) == relay
+        assert relay_token(tmp_path, None).text == token
+    assert mode_of(tmp_path / TOKEN) == 0o600
+    assert {path.name for path in tmp_path.iterdir()} == {TOKEN, RELAY}
+
+
+def test_what_was_joined_cannot_be_kept(tmp_path: Path) -> None:
+    """The error names the folder and the option that chooses another, and not the token."""
+    with pytest.raises(UsageError, match="choose a folder with --state-dir") as error:
+        keep_joined(tmp_path / "none", "wss://one", "s3cret")
+    assert "s3cret" not in str(error.value)
+
+
+def test_a_renewed_token_is_used_and_kept(tmp_path: Path) -> None:
+    """In the file that it came from, 0600 as before."""
+    write_secret(tmp_path / "mine", b"old")
+    token = relay_token(tmp_path, str(tmp_path / "mine"))
+    token.renew("new")
+    assert token.text == "new"
+    assert (tmp_path / "mine").read_text() == "new"
+    assert mode_of(tmp_path / "mine") == 0o600
+    assert relay_token(tmp_path, str(tmp_path / "mine")).text == "new"
+
+
+def test_a_renewed_token_of_the_environment_is_used_and_kept_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever set the variable did not want a file."""
+    monkeypatch.setenv("NEXUS_TOKEN", "old")
+    token = relay_token(tmp_path, None)
+    token.renew("new")
+    assert token.text == "new"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_renewed_token_that_cannot_be_kept_is_used_all_the_same(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A warning says which file, and not the token."""
+    token = RelayToken("old", tmp_path / "none" / "token")
+    token.renew("s3cret")
+    assert token.text == "s3cret"
+    (record,) = caplog.records
+    assert "cannot keep the renewed relay token" in record.getMessage()
+    assert "s3cret" not in record.getMessage()
+
+
+def test_a_token_does_not_show() -> None:
+    """Neither in a log nor in an error."""
+    assert "s3cret" not in f"{RelayToken('s3cret')!r} {RelayToken('s3cret', Path('token'))}"

@@ -37,10 +37,10 @@ class Bench:
         self.board = Switchboard(limits)
 
     def agent(self, desk: str) -> Peer:
-        return self._welcomed(Claims(f"{desk[:58]}-agent", Role.AGENT, (desk,), FOREVER, "t"))
+        return self._welcomed(Claims(f"{desk[:58]}-agent", Role.AGENT, (desk,), 0, FOREVER, "t"))
 
     def operator(self, name: str, *desks: str, role: Role = Role.OPERATOR) -> Peer:
-        return self._welcomed(Claims(name, role, desks or ("*",), FOREVER, "t"))
+        return self._welcomed(Claims(name, role, desks or ("*",), 0, FOREVER, "t"))
 
     def _welcomed(self, claims: Claims) -> Peer:
         peer = self.board.join(claims)
@@ -78,9 +78,9 @@ def test_welcome_names_the_peer_and_the_desks_it_may_reach_now() -> None:
     for desk in ("office", "lab", "attic"):
         bench.agent(desk)
     board = bench.board
-    bob = board.join(Claims("bob", Role.VIEWER, ("lab", "office", "cellar"), FOREVER, "t"))
+    bob = board.join(Claims("bob", Role.VIEWER, ("lab", "office", "cellar"), 0, FOREVER, "t"))
     assert bench.message(bob) == Welcome("bob", Role.VIEWER, ("lab", "office"))
-    agent = board.join(Claims("c", Role.AGENT, ("cellar",), FOREVER, "t"))
+    agent = board.join(Claims("c", Role.AGENT, ("cellar",), 0, FOREVER, "t"))
     assert bench.message(agent) == Welcome("c", Role.AGENT, ("cellar",))
 
 
@@ -242,7 +242,7 @@ def test_the_relay_has_room_for_so_many_desks() -> None:
     """One more is ended with a reason; taking over a desk is still possible."""
     bench = Bench(Limits(desks=1))
     bench.agent("office")
-    extra = bench.board.join(Claims("x", Role.AGENT, ("lab",), FOREVER, "t"))
+    extra = bench.board.join(Claims("x", Role.AGENT, ("lab",), 0, FOREVER, "t"))
     assert extra.ending is not None
     assert extra.ending.code == CloseCode.FULL
     bench.agent("office")
@@ -357,3 +357,30 @@ def test_the_welcome_of_a_full_relay_fits_into_one_message() -> None:
     for n in range(Limits().desks):
         bench.agent(f"{n:x<64}")
     assert len(bench.operator("bob").claims.desks) == 1
+
+
+@pytest.mark.parametrize("role", [role for role in Role if role is not Role.AGENT])
+@pytest.mark.parametrize(
+    ("desks", "wanted", "opens"),
+    [
+        (("office",), "office", True),
+        (("office",), "lab", False),
+        (("attic", "lab"), "lab", True),
+        (("*",), "lab", True),
+        (("offic",), "office", False),
+    ],
+)
+def test_a_link_is_opened_to_the_desks_of_a_token_and_no_others(
+    role: Role, desks: tuple[str, ...], wanted: str, opens: bool
+) -> None:
+    """In every role but the agent's (above); the agent hears whom the token speaks for, and in which role."""
+    bench = Bench()
+    agents = {desk: bench.agent(desk) for desk in ("office", "lab")}
+    peer = bench.operator("bob", *desks, role=role)
+    if not opens:
+        assert bench.refused(peer, wanted).code == "forbidden"
+        assert bench.message(agents[wanted]) is None
+        return
+    bench.say(peer, Open(1, wanted))
+    number = bench.next(peer, Opened).link
+    assert bench.next(agents[wanted], Incoming) == Incoming(number, "bob", role)

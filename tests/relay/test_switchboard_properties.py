@@ -44,11 +44,11 @@ class Links(RuleBasedStateMachine):
 
     @rule(target=peers, desk=st.sampled_from("ab"))
     def agent_joins(self, desk: str) -> Peer:
-        return self._joined(Claims(f"agent-{desk}", Role.AGENT, (desk,), 2**40, "t"))
+        return self._joined(Claims(f"agent-{desk}", Role.AGENT, (desk,), 0, 2**40, "t"))
 
     @rule(target=peers, desks=st.sampled_from([("a",), ("*",)]))
     def operator_joins(self, desks: tuple[str, ...]) -> Peer:
-        return self._joined(Claims("operator", Role.OPERATOR, desks, 2**40, "t"))
+        return self._joined(Claims("operator", Role.OPERATOR, desks, 0, 2**40, "t"))
 
     def _joined(self, claims: Claims) -> Peer:
         peer = self.board.join(claims)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -205,6 +206,33 @@ async def test_a_path_that_dies_is_told(
     await receiver.close()
     await stream.close()
     grabber.close()
+
+
+@pytest.mark.parametrize("whose", ["offer", "answer"])
+async def test_another_key_than_the_one_agreed_on_gets_no_picture(whose: str) -> None:
+    """The DTLS fingerprint that came over the link is the only one: whoever answers with another key is left."""
+    desk, grabber = Desk(), Grabber()
+    desk.paint(RED)
+    pictures: asyncio.Queue[Picture] = asyncio.Queue()
+    failed = asyncio.Event()
+    stream, receiver = Stream(desk, grabber, lambda _: None), StreamReceiver(pictures.put_nowait, failed.set)
+    stream.set_viewport(Viewport(width=320, height=200))
+    offer = await receiver.offer()
+    answer = await stream.answer(foreign(offer) if whose == "offer" else offer)
+    await receiver.accept(foreign(answer) if whose == "answer" else answer)
+    async with asyncio.timeout(DEADLINE):
+        await failed.wait()
+    assert pictures.empty()
+    await receiver.close()
+    await stream.close()
+    grabber.close()
+
+
+def foreign(sdp: str) -> str:
+    """The same with the fingerprints of another key."""
+    changed = re.sub(r"(a=fingerprint:\S+ )(\w\w)", lambda found: f"{found[1]}{int(found[2], 16) ^ 1:02X}", sdp)
+    assert changed != sdp
+    return changed
 
 
 async def test_closing_is_not_a_failure(live: Live) -> None:

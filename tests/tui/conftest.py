@@ -13,17 +13,22 @@ import pytest
 from nexus_agent.agent import Agent
 from nexus_agent.desks import Desk, open_desk
 from nexus_agent.desks.synthetic import SyntheticDesk
+from nexus_agent.permissions.operators import Operators
 from nexus_agent.permissions.policy import Policy
+from nexus_protocol.fingerprint import Fingerprint
+from nexus_protocol.identity import Identity
 from nexus_protocol.messages import ActionReport, RequestClosed, RequestOpened, Result, Welcome
+from nexus_protocol.settings import RelayToken
 from nexus_protocol.vocabulary import Role
+from nexus_tui.core.known_desks import UnknownDesk
+from nexus_tui.core.membership import Membership
 from nexus_tui.core.observer import SessionState
 from nexus_tui.core.session import Session
 from nexus_tui.core.stream import Picture
-from relay import tokens
+from relay.issuer import Issuer
 from relay.server import RelayServer
 
 DEADLINE = 20
-KEY = bytes(range(32))
 
 
 class Witness:
@@ -40,6 +45,7 @@ class Witness:
         self.requests: list[RequestOpened] = []
         self.closed: list[RequestClosed] = []
         self.desks: tuple[str, ...] = ()
+        self.unknown: UnknownDesk | None = None
         self._news = asyncio.Event()
 
     async def until(self, happened: Callable[[], object]) -> None:
@@ -50,6 +56,10 @@ class Witness:
 
     def on_state(self, state: SessionState, detail: str) -> None:
         self.states.append((state, detail))
+        self._news.set()
+
+    def on_held(self, reason: str) -> None:
+        self.states.append((SessionState.REACHING, reason))
         self._news.set()
 
     def on_welcome(self, welcome: Welcome) -> None:
@@ -87,6 +97,10 @@ class Witness:
         self.desks = desks
         self._news.set()
 
+    def on_unknown_desk(self, unknown: UnknownDesk) -> None:
+        self.unknown = unknown
+        self._news.set()
+
 
 @dataclass
 class World:
@@ -96,6 +110,7 @@ class World:
     folder: Path
     port: int = 0
     relay: RelayServer | None = None
+    keys: dict[str, Identity] = field(default_factory=dict)
     desks: dict[str, SyntheticDesk] = field(default_factory=dict)
     _agents: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _stop_relay: Callable[[], Awaitable[object]] | None = None
@@ -104,8 +119,17 @@ class World:
     def url(self) -> str:
         return f"ws://127.0.0.1:{self.port}"
 
+    def __post_init__(self) -> None:
+        self.issuer = Issuer.create(self.place("relay"))
+
+    def place(self, name: str) -> Path:
+        """A state folder."""
+        folder = self.folder / name
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder
+
     async def start_relay(self) -> None:
-        server = RelayServer(KEY, "127.0.0.1", self.port)
+        server = RelayServer(self.issuer, "127.0.0.1", self.port)
         inner = await self.stack.enter_async_context(AsyncExitStack())
         self.relay = await inner.enter_async_context(server)
         self.port = int(self.relay.addresses[0].rpartition(":")[2])
@@ -116,15 +140,16 @@ class World:
         await self._stop_relay()
 
     async def start_agent(self, name: str = "office", policy: str = "") -> SyntheticDesk:
-        """Serve a drawn desk; returns when consoles can reach it."""
-        file = self.folder / f"{name}.toml"
+        """Serve a drawn desk, which lets in everybody whose key this world has made; returns when it can be reached."""
+        folder = self.place(f"agent-{name}")
+        file = folder / "policy.toml"
         file.write_text(policy)
         desk: Desk = await open_desk(synthetic=True)
         assert isinstance(desk, SyntheticDesk)
         self.desks[name] = desk
-        agent = Agent(desk, Policy.load_or_broken(file))
-        token = tokens.mint(KEY, Role.AGENT, name, [name])
-        self._agents[name] = asyncio.create_task(agent.run(self.url, token))
+        agent = Agent(desk, Policy.load_or_broken(file), operators=self.operators(name))
+        token = RelayToken(self.issuer.mint(Role.AGENT, name, [name]))
+        self._agents[name] = asyncio.create_task(agent.run(self.url, token, Identity.of(folder)))
         with_it = self.session(Role.OPERATOR, "usher")
         with_it.observer = witness = Witness()
         async with with_it.dialled():
@@ -137,8 +162,26 @@ class World:
         await asyncio.gather(agent, return_exceptions=True)
         await self.desks.pop(name).close()
 
+    def operators(self, desk: str = "office") -> Operators:
+        """Whom that desk lets in."""
+        return Operators(self.place(f"agent-{desk}"))
+
+    def fingerprint(self, desk: str = "office") -> Fingerprint:
+        return Identity.of(self.place(f"agent-{desk}")).fingerprint
+
+    def membership(self, role: Role = Role.OPERATOR, subject: str = "alice", *desks: str) -> Membership:
+        """Somebody whom the desks let in, and who knows them."""
+        folder = self.place(f"{role}-{subject}")
+        token = RelayToken(self.issuer.mint(role, subject, ["*"]))
+        member = Membership.of(folder, self.url, token)
+        for desk in desks or ("office", "lab"):
+            may_approve = role is Role.OPERATOR
+            self.operators(desk).add(subject, role, member.identity.fingerprint, approver=may_approve, by="the test")
+            member.known.pin(desk, self.fingerprint(desk), by="the test")
+        return member
+
     def session(self, role: Role = Role.OPERATOR, subject: str = "alice", *, watch: bool = False) -> Session:
-        return Session(self.url, tokens.mint(KEY, role, subject, ["*"]), watch=watch)
+        return Session(self.membership(role, subject), watch=watch)
 
     async def enter(
         self, role: Role = Role.OPERATOR, subject: str = "alice", *, watch: bool = False

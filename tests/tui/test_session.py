@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from nexus_protocol.actions import Click, Execute, Move, Press, Screenshot, Type
 from nexus_protocol.errors import Unauthorized, Unreachable
 from nexus_protocol.messages import Viewport
+from nexus_protocol.settings import RelayToken
 from nexus_protocol.vocabulary import ActionState, Button, RequestState, Role
 from nexus_tui.core.observer import SessionState
 from nexus_tui.core.session import Session
@@ -147,7 +149,7 @@ async def test_what_cannot_be_reached_is_said_at_once(world: World) -> None:
         with pytest.raises(Unreachable, match="did you mean office"):
             await session.open("offise")
     with pytest.raises(Unauthorized):
-        async with Session(world.url, "nonsense").dialled():
+        async with Session(replace(world.membership(), token=RelayToken("nonsense"))).dialled():
             pass
 
 
