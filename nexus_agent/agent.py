@@ -221,6 +221,9 @@ class Agent:
     def present(self, actor: Actor) -> bool:
         return any(session.actor == actor and not session.gone for session in self._sessions)
 
+    def admitted(self, origin: Origin) -> bool:
+        return isinstance(origin, Session) and self._door.recheck(origin.guest)
+
     # -- the desk -------------------------------------------------------------------------------------------
 
     def _new_stream(self, on_clock: Callable[[StreamClock], None]) -> LiveStream:

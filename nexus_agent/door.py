@@ -14,11 +14,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import structlog
 
 from nexus_agent.actions.ledger import Actor, Origin
+from nexus_agent.actions.outcome import in_thread
 from nexus_agent.permissions.operators import Operator, Operators, role_here
 from nexus_protocol.actions import Admission
 from nexus_protocol.errors import LinkClosed, NexusError
@@ -85,6 +87,7 @@ class Door:
         self._requests = requests
         self._asks = asks
         self._knocks = itertools.count(1)
+        self._complaint = ""
 
     async def admit(self, link: AgentLink) -> Guest:
         """Wait for the link's Hello and let its key in. Raises Refusal, or LinkClosed when the link ends before."""
@@ -96,7 +99,7 @@ class Door:
             raise Refusal("protocol", f"nothing was said within {HELLO_TIMEOUT:.0f} s") from None
         _check_version(hello)
         try:
-            operator = self._operator(link, fingerprint, hello) or await self._knock(link, fingerprint)
+            operator = await self._operator(fingerprint, hello) or await self._knock(link, fingerprint)
         except LinkClosed:
             raise
         except NexusError as error:
@@ -115,20 +118,24 @@ class Door:
             return (-1,)
 
     def recheck(self, guest: Guest) -> bool:
-        """Whether the list still says the same of somebody who is in."""
+        """Whether the list still says the same of somebody who came in; asked before each action."""
         try:
             now = self.operators.find(Fingerprint.parse(guest.operator.fingerprint))
         except NexusError as error:
-            _log.error("nobody can stay", reason=str(error))
+            if str(error) != self._complaint:
+                self._complaint = str(error)
+                _log.error("nobody can stay", reason=str(error))
             return False
+        self._complaint = ""
         return now is not None and (now.name, now.role, now.approver) == (
             guest.operator.name, guest.operator.role, guest.operator.approver
         )  # fmt: skip
 
-    def _operator(self, link: AgentLink, fingerprint: Fingerprint, hello: Hello) -> Operator | None:
+    async def _operator(self, fingerprint: Fingerprint, hello: Hello) -> Operator | None:
         if not hello.invitation:
             return self.operators.find(fingerprint)
-        operator = self.operators.redeem(fingerprint, hello.invitation)
+        # In a thread: a command that holds the file's lock must not hold up the desk.
+        operator = await in_thread(self.operators.redeem, fingerprint, hello.invitation)
         if operator is not None:
             _log.info("invitation used", who=operator.name, role=operator.role.value, key=str(fingerprint))
             return operator
@@ -163,8 +170,8 @@ class Door:
             self._requests.cancel(knock, knock.id)  # nothing, when it has ended
         if result.state is not ActionState.DONE:
             raise Refusal("unknown", f"you were not let in: {result.message or result.state}")
-        approver = link.role is Role.OPERATOR
-        return self.operators.add(name, link.role, fingerprint, approver=approver, by=f"approval of {result.message}")
+        by, approver = f"approval of {result.message}", link.role is Role.OPERATOR
+        return await in_thread(partial(self.operators.add, name, link.role, fingerprint, approver=approver, by=by))
 
     async def _answered(self, knock: Knock) -> Result:
         """The request's end. Raises LinkClosed when the stranger leaves before."""

@@ -110,6 +110,8 @@ def log_to_stderr(verbosity: int) -> None:
     logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s", force=True)
     for noisy in ("aioice", "aiortc", "websockets", "asyncio"):
         logging.getLogger(noisy).setLevel(level if verbosity > 1 else logging.CRITICAL)
+    if verbosity > 1:
+        logging.getLogger("websockets").setLevel(logging.INFO)  # below that it logs headers, tokens and all
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,

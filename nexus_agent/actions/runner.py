@@ -35,7 +35,7 @@ from nexus_protocol.actions import (
     payload_hash,
     place_of,
 )
-from nexus_protocol.errors import NexusError
+from nexus_protocol.errors import NexusError, Refused
 from nexus_protocol.keys import parse_chord
 from nexus_protocol.messages import ActionReport, Decide, RequestClosed, RequestOpened, Result
 from nexus_protocol.vocabulary import ActionState, Effect, RequestState
@@ -62,6 +62,9 @@ class Audience(Protocol):
 
     def present(self, actor: Actor) -> bool:
         """Whether this operator has a session."""
+
+    def admitted(self, origin: Origin) -> bool:
+        """Whether whoever came by that session, which may be gone, may still come to this desk as they did."""
 
 
 class Runner:
@@ -132,6 +135,8 @@ class Runner:
 
     def decide(self, origin: Origin, decision: Decide) -> None:
         """Raises Refused for a decision that cannot stand."""
+        if not self._audience.admitted(origin):
+            raise Refused(f"{origin.actor.subject} may not decide any more")
         request = self.requests.decide(
             decision.request,
             decision.payload_hash,
@@ -280,6 +285,8 @@ class Runner:
 
     def refusal(self, job: Job) -> Outcome | None:
         """Why the job may not run after all, whatever was decided earlier; asked right before it is done."""
+        if not self._audience.admitted(job.origin):
+            return Outcome("the right to do this was taken back", state=ActionState.DENIED)
         decision = self._decision(job)
         if decision.effect is Effect.ALLOW:
             return None

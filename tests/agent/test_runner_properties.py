@@ -116,6 +116,9 @@ class Decisions(RuleBasedStateMachine):
     def present(self, actor: Actor) -> bool:
         return True
 
+    def admitted(self, origin: Origin) -> bool:
+        return True
+
     # What can happen
 
     @rule(target=actions, effect=st.sampled_from(Effect), role=st.sampled_from([Role.OPERATOR, Role.AUTOMATION]))

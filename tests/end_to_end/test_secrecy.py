@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from nexus_protocol.identity import Identity
+from nexus_protocol.invitation import Invitation
 from nexus_protocol.vocabulary import Role
 from nexus_tui.core.known_desks import KnownDesks
 
 from .harness import Person, Relay
+from .processes import run
 from .recording import Recording
 from .terminal import Terminal
 
@@ -70,6 +72,22 @@ def test_nothing_of_a_session_is_on_the_wire(mole: Person, wire: Recording, tmp_
 def wait_frames(console: Terminal) -> None:
     """The picture has come, so its offer and answer went over the link."""
     console.wait(lambda screen: screen.glyph(10, 10) == "▀", "a picture")
+
+
+def test_no_log_of_a_program_holds_what_lets_it_in(mole: Person, relay: Relay, tmp_path: Path) -> None:
+    """At the loudest neither the token, which a library would quote, nor what an invitation is exchanged for."""
+    done = run("nexus_tui", "action", VAULT, "click", "1", "1", "-vv", *mole.options)
+    assert done.status == 0
+    assert "DEBUG" in done.error, "there was nothing to look at"
+    assert mole.token.read_text() not in done.error
+    options = ("--state-dir", str(tmp_path), "-vv")
+    state = ("--state-dir", str(relay.folder / "state"))
+    invited = run("relay", *state, "invite", "--desk", "loft", "--url", relay.url)
+    link = invited.out.split()[-1]
+    joined = run("nexus_agent", "join", link, *options)
+    assert joined.status == 0
+    assert Invitation.parse(link).secret.relay_proof.hex() not in joined.error
+    assert (tmp_path / "token").read_text() not in joined.error
 
 
 def test_names_and_times_are_all_that_a_relay_logs(mole: Person, relay: Relay) -> None:
