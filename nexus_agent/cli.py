@@ -17,7 +17,7 @@ import click
 from nexus_agent.desks import Desk, open_desk, parse_size
 from nexus_agent.permissions.operators import Operators
 from nexus_agent.permissions.policy import Policy
-from nexus_protocol.commandline import Program, begin, complain
+from nexus_protocol.commandline import Program, begin, complain, warn_of_plain
 from nexus_protocol.dialer import ConnectionState, Status
 from nexus_protocol.errors import UsageError
 from nexus_protocol.identity import Identity
@@ -76,6 +76,7 @@ def run(
         display, virtual = config.get("display"), config.get("virtual")
     wanted = Wanted(display, parse_size(virtual) if virtual else None, cmd, synthetic)
     url = relay_url(relay, config, folder)
+    warn_of_plain(PROGRAM, url)
     token = relay_token(folder, token_file)
     os.environ.pop("NEXUS_TOKEN", None)  # it is the agent's secret, not that of the programs it starts
     policy = Policy.load_or_broken(folder / POLICY)

@@ -34,7 +34,7 @@ ROLES = click.Choice([role.value for role in (Role.OPERATOR, Role.VIEWER, Role.A
 def join(link: str | None) -> None:
     """Take the invitation LINK of `nexus-relay invite` (left out or -: it is read from standard input)."""
     folder = begin(PROGRAM)
-    invitation = read_invitation(link)
+    invitation = read_invitation(PROGRAM, link)
     if not invitation.for_agent:
         raise UsageError("that invitation is for an operator: nexus-tui join")
     identity = Identity.of(folder)

@@ -17,7 +17,7 @@ import click
 
 from .errors import NexusError, printable
 from .invitation import Invitation
-from .settings import checked_url, state_dir
+from .settings import checked_url, is_local, state_dir
 
 LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 
@@ -71,7 +71,7 @@ def duration(_context: click.Context, _option: click.Parameter, value: str) -> i
     return int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
 
 
-def read_invitation(link: str | None) -> Invitation:
+def read_invitation(program: str, link: str | None) -> Invitation:
     """The invitation on the command line, or, so that it is on no process list, from standard input. UsageError."""
     if link in (None, "-"):
         if sys.stdin.isatty():
@@ -79,7 +79,9 @@ def read_invitation(link: str | None) -> Invitation:
         else:
             link = sys.stdin.readline(4096)
     invitation = Invitation.parse(link or "")
-    return dataclasses.replace(invitation, relay=checked_url(invitation.relay))
+    url = checked_url(invitation.relay)
+    warn_of_plain(program, url)
+    return dataclasses.replace(invitation, relay=url)
 
 
 def folder(program: str) -> Path:
@@ -91,6 +93,12 @@ def begin(program: str) -> Path:
     """Start logging as asked for; the state folder."""
     log_to_stderr(click.get_current_context().meta.get(_VERBOSE, 0))
     return folder(program)
+
+
+def warn_of_plain(program: str, url: str) -> None:
+    """Say so when the relay's token will travel where others can read it."""
+    if url.startswith("ws://") and not is_local(url):
+        complain(program, f"{url} is not encrypted: whoever is on the way can use your relay token; wss:// is")
 
 
 def complain(program: str, message: str, status: int = 1) -> int:

@@ -6,19 +6,17 @@ With the dialer, which owns the open socket, the only modules besides the relay'
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ipaddress
 import os
 import re
 import socket
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from .errors import Unauthorized, Unreachable
 from .relay_messages import MAX_PAYLOAD, VERSION_HEADER, CloseCode
+from .settings import is_local
 from .vocabulary import VERSION
 
 OPEN_TIMEOUT = 10.0
@@ -49,7 +47,7 @@ async def open_socket(url: str, token: str | None, headers: Mapping[str, str] | 
             open_timeout=OPEN_TIMEOUT,
             close_timeout=1,
             user_agent_header="nexus-tui",
-            proxy=None if _is_local(url) else True,
+            proxy=None if is_local(url) else True,
         )
     except InvalidStatus as error:
         status = error.response.status_code
@@ -69,14 +67,6 @@ async def open_socket(url: str, token: str | None, headers: Mapping[str, str] | 
         raise Unreachable(f"{url} does not answer as a Nexus relay: {error}") from None
     except ImportError as error:
         raise Unreachable(f"cannot reach the relay through the proxy this machine has set: {error}") from None
-
-
-def _is_local(url: str) -> bool:
-    """Whether the relay is on this machine, where a proxy for the outside world would look for it in vain."""
-    host = urlsplit(url).hostname or ""
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"
 
 
 async def exchange(

@@ -6,7 +6,9 @@ Secrets are made with mode 0600 and refused when others can read them, as ssh do
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import ipaddress
 import logging
 import os
 import tempfile
@@ -133,6 +135,14 @@ def checked_url(url: str) -> str:
     if not complete or not url.isprintable() or " " in url:
         raise UsageError(f"{url!r} is not a relay's address; it looks like wss://HOST or wss://HOST:PORT/PATH")
     return url.rstrip("/")
+
+
+def is_local(url: str) -> bool:
+    """Whether the relay is on this machine: no proxy finds it, and nobody listens on the way there."""
+    host = urlsplit(url).hostname or ""
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
 
 
 class RelayToken:

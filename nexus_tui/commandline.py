@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from nexus_protocol.commandline import begin
+from nexus_protocol.commandline import begin, warn_of_plain
 from nexus_protocol.errors import UsageError
 from nexus_protocol.settings import read_toml, relay_token, relay_url, unknown_key
 
@@ -52,7 +52,9 @@ def _settings(folder: Path, relay: str | None, token_file: str | None, accept_ne
     if not isinstance(keys, dict):
         keys, notes = {}, [*notes, f"{path}: [keys] is a table of command = key"]
     desk = config.get("desk")
-    membership = Membership.of(folder, relay_url(relay, config, folder), relay_token(folder, token_file))
+    url = relay_url(relay, config, folder)
+    warn_of_plain(PROGRAM, url)
+    membership = Membership.of(folder, url, relay_token(folder, token_file))
     chosen = str(desk) if desk is not None else None
     return Settings(membership=membership, accept_new=accept_new, desk=chosen, keys=keys, notes=tuple(notes))
 

@@ -7,13 +7,13 @@ import contextlib
 from pathlib import Path
 
 import click
-from nexus_protocol.joining import TokenRefused, redeem
 
 from nexus_protocol.commandline import begin, read_invitation
 from nexus_protocol.errors import Unauthorized, Unreachable, UsageError
 from nexus_protocol.fingerprint import Fingerprint
 from nexus_protocol.identity import Identity
 from nexus_protocol.invitation import Invitation
+from nexus_protocol.joining import TokenRefused, redeem
 from nexus_protocol.relay_messages import Joined
 from nexus_protocol.settings import TOKEN, RelayToken, joined_relay, keep_joined, relay_token
 
@@ -28,7 +28,7 @@ from .core.session import Session
 def join(link: str | None) -> None:
     """Take the invitation LINK of `nexus-agent invite` (left out or -: it is read from standard input)."""
     folder = begin(PROGRAM)
-    invitation = read_invitation(link)
+    invitation = read_invitation(PROGRAM, link)
     if invitation.agent_key is None:
         raise UsageError("that invitation is for an agent: nexus-agent join")
     if (before := joined_relay(folder)) and before != invitation.relay:

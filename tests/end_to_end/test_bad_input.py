@@ -129,7 +129,7 @@ def test_an_agent_without_a_display(relay: Relay) -> None:
 
 def test_a_virtual_desk_of_no_size(relay: Relay) -> None:
     """What is no size of a desk is a usage error, and nothing is started."""
-    options = relay.holder("agent", "a.b.c").options
+    options = relay.holder("nobody", "a.b.c", Role.AGENT).options
     sizes = ("nonsense", "800", "10x10", "800x", "99999x99999", "-5x100")
     for size, done in zip(
         sizes, together(*(Program("nexus_agent", "run", *options, f"--virtual={size}") for size in sizes)), strict=True

@@ -10,10 +10,11 @@ import click
 import pytest
 import structlog
 
-from nexus_protocol.commandline import complain, duration, log_to_stderr, read_invitation
+from nexus_protocol.commandline import complain, duration, log_to_stderr, read_invitation, warn_of_plain
 from nexus_protocol.errors import UsageError
 from nexus_protocol.invitation import Invitation, Secret
 
+PROGRAM = "nexus-tui"
 INVITATION = Invitation("wss://relay.example", "office", Secret(bytes(16)))
 
 
@@ -62,12 +63,12 @@ def test_a_complaint_is_one_line_that_steers_no_terminal(capsys: pytest.CaptureF
 def test_an_invitation_is_read_from_standard_input(monkeypatch: pytest.MonkeyPatch, link: str | None) -> None:
     """So that it is on no process list; one line of it."""
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{INVITATION.link()}\nmore\n"))
-    assert read_invitation(link) == INVITATION
+    assert read_invitation(PROGRAM, link) == INVITATION
 
 
 def test_an_invitation_is_read_from_the_command_line() -> None:
     """As it was pasted."""
-    assert read_invitation(INVITATION.link()) == INVITATION
+    assert read_invitation(PROGRAM, INVITATION.link()) == INVITATION
 
 
 @pytest.mark.parametrize("text", ["", "\n", "x" * 10_000, INVITATION.link()[:-1]])
@@ -75,14 +76,14 @@ def test_what_is_no_invitation_is_not_quoted(monkeypatch: pytest.MonkeyPatch, te
     """It may be most of one."""
     monkeypatch.setattr("sys.stdin", io.StringIO(text))
     with pytest.raises(UsageError, match="paste the whole line"):
-        read_invitation(None)
+        read_invitation(PROGRAM, None)
 
 
 def test_an_invitation_to_no_relay_is_refused() -> None:
     """The address is looked at as one that was typed; the secret is not shown with it."""
     link = INVITATION.link().replace("relay.example", "relay.example:99999")
     with pytest.raises(UsageError, match="is not a relay's address") as error:
-        read_invitation(link)
+        read_invitation(PROGRAM, link)
     assert link.rpartition("/")[2] not in str(error.value)
 
 
@@ -101,3 +102,20 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
     """With what one looks like."""
     with pytest.raises(click.BadParameter, match="such as 90s, 30m, 24h or 7d"):
         seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("url", "warned"),
+    [
+        ("ws://127.0.0.1:8765", False),
+        ("ws://[::1]:8765", False),
+        ("ws://localhost", False),
+        ("wss://relay.example", False),
+        ("ws://relay.example", True),
+        ("ws://192.0.2.7:8765", True),
+    ],
+)
+def test_a_relay_elsewhere_without_tls_is_warned_of(url: str, warned: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its token would be there for the taking; on one machine nobody is in between."""
+    warn_of_plain(PROGRAM, url)
+    assert ("wss://" in capsys.readouterr().err) is warned

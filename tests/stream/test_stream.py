@@ -210,11 +210,10 @@ async def test_a_path_that_dies_is_told(
 
 @pytest.mark.parametrize("whose", ["offer", "answer"])
 async def test_another_key_than_the_one_agreed_on_gets_no_picture(whose: str) -> None:
-    """The DTLS fingerprint that came over the link is the only one: whoever answers with another key is left."""
+    """The DTLS fingerprint that came over the link is the only one."""
     desk, grabber = Desk(), Grabber()
     desk.paint(RED)
-    pictures: asyncio.Queue[Picture] = asyncio.Queue()
-    failed = asyncio.Event()
+    pictures, failed = asyncio.Queue[Picture](), asyncio.Event()
     stream, receiver = Stream(desk, grabber, lambda _: None), StreamReceiver(pictures.put_nowait, failed.set)
     stream.set_viewport(Viewport(width=320, height=200))
     offer = await receiver.offer()
