@@ -44,6 +44,8 @@ from .door import AgentLink, Door, Knock, Refusal
 from .session import LiveStream, Session, StreamFactory
 
 MAX_SESSIONS = 64
+MAX_STRANGERS = 64
+"""Links that are not admitted yet. Past it the oldest of them goes, so that nobody keeps others out by waiting."""
 WATCH_INTERVAL = 0.25
 """Seconds between two looks at the list of operators: somebody whose rights are taken back is gone within one more."""
 CLOSE_TIMEOUT = 2.0
@@ -78,6 +80,7 @@ class Agent:
         self._grabber = Grabber()
         self._stream_factory = stream_factory or self._new_stream
         self._sessions: set[Session] = set()
+        self._strangers: dict[AgentLink, None] = {}
         self._guests: set[asyncio.Task[None]] = set()
         self._watch: asyncio.Task[None] | None = None
         self._client: RelayClient[ToAgent, FromAgent] | None = None
@@ -144,10 +147,13 @@ class Agent:
 
     def serve(self, link: AgentLink) -> None:
         """Start the conversation on a new link."""
-        if self._over.done() or len(self._guests) >= MAX_SESSIONS:
+        if self._over.done() or len(self._sessions) >= MAX_SESSIONS:
             # Not even a handshake: whoever dials tries again, and finds another agent, or a free place.
             link.close("full" if not self._over.done() else "shutdown")
             return
+        if len(self._strangers) >= MAX_STRANGERS:  # who has a key of ours is in within a moment: the slowest has none
+            next(iter(self._strangers)).close("full")
+        self._strangers[link] = None
         task = asyncio.create_task(self._host(link), name=f"session-{link.peer}")
         self._guests.add(task)
         task.add_done_callback(lambda task: self._ended(task, link))
@@ -158,6 +164,9 @@ class Agent:
         """Everything about one link, from its handshake to its end."""
         try:
             guest = await self._door.admit(link)
+            self._strangers.pop(link, None)
+            if len(self._sessions) >= MAX_SESSIONS:  # of several who came at once
+                raise Refusal("full", f"{MAX_SESSIONS} operators are on this desk already")
         except Refusal as refusal:
             _log.info("not let in", who=link.peer, code=refusal.code, reason=refusal.reason)
             with contextlib.suppress(ProtocolError):
@@ -184,6 +193,7 @@ class Agent:
 
     def _ended(self, task: asyncio.Task[None], link: AgentLink) -> None:
         self._guests.discard(task)
+        self._strangers.pop(link, None)
         link.close()  # nobody is left waiting, whatever it was that ended
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("session failed", task=task.get_name(), exc_info=error)

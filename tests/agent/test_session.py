@@ -286,6 +286,16 @@ async def test_closing_says_goodbye_and_leaves_nothing_pressed(office: Office) -
     assert office.desk._drawing.held == []
 
 
+async def test_strangers_who_wait_keep_nobody_out(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Past the bound the one that has said nothing for longest goes; who has something to say comes in."""
+    monkeypatch.setattr("nexus_agent.agent.MAX_STRANGERS", 2)
+    silent = [office.connect(f"silent-{number}") for number in range(2)]
+    alice = await office.welcome()
+    await silent[0].end()
+    assert not silent[1].link.closed
+    assert (await alice.do("action-1", Key(chord="a"))).state is ActionState.DONE
+
+
 async def test_sessions_are_bounded(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     """One more than there may be is told so, and costs not even a handshake."""
     monkeypatch.setattr("nexus_agent.agent.MAX_SESSIONS", 1)
