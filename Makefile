@@ -7,6 +7,8 @@ PACKAGES := nexus_protocol relay nexus_agent nexus_tui
 .DEFAULT_GOAL := help
 .PHONY: help env system demo test check format bench lock clean
 MAKEFLAGS += --no-print-directory
+# The tests start our programs hundreds of times: compiled once, not each time.
+unexport PYTHONDONTWRITEBYTECODE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,10 +16,10 @@ help: ## list the targets
 demo: env system ## a relay, an agent on a desktop of its own, and the console on it
 	@$(BIN)/nexus-tui demo
 
-# The timeout only guards against a hang: a test waits for events, with a deadline of its own.
+# One worker per core. The timeout only guards against a hang: a test waits for events, with a deadline of its own.
 test: env system ## all tests, with coverage (CI=true: nothing may be skipped)
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest -q --timeout=60 $(ARGS); status=$$?; \
+	@$(BIN)/coverage run -m pytest -q -n auto --dist worksteal --timeout=60 $(ARGS); status=$$?; \
 	$(BIN)/coverage combine -q && $(BIN)/coverage report; exit $$status
 
 check: env ## lint, format, types, layers

@@ -193,19 +193,20 @@ SKIPPING = {
 }
 
 
-def _run_skipping_tests(folder: Path, ci: str) -> tuple[int, str]:
-    """Exit status and report of pytest over SKIPPING, under our own conftest."""
+def _run_skipping_tests(folder: Path, ci: str, workers: int = 0) -> tuple[int, str]:
+    """Exit status and report of pytest over SKIPPING, under our own conftest; no workers: in one process."""
     (folder / "conftest.py").write_bytes((ROOT / "tests" / "conftest.py").read_bytes())
     for name, text in SKIPPING.items():
         (folder / name).write_text(text, encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--continue-on-collection-errors", "."],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"-n{workers}",
+         "--continue-on-collection-errors", "."],
         cwd=folder,
         env=os.environ | {"CI": ci},
         capture_output=True,
         text=True,
         check=False,
-    )
+    )  # fmt: skip
     return done.returncode, done.stdout
 
 
@@ -217,9 +218,10 @@ def test_what_a_page_links_to_exists(page: str) -> None:
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
-def test_in_ci_a_skipped_test_fails_the_run_and_says_why(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [0, 2])
+def test_in_ci_a_skipped_test_fails_the_run_and_says_why(tmp_path: Path, workers: int) -> None:
     """A test that did not run proves nothing, so CI does not take it for a pass."""
-    status, report = _run_skipping_tests(tmp_path, ci="true")
+    status, report = _run_skipping_tests(tmp_path, ci="true", workers=workers)
     assert status == 1
     assert "1 failed, 1 passed, 2 errors" in report, report
     assert all(reason in report for reason in ("no desk", "no sound", "no light"))

@@ -7,6 +7,7 @@ The same state gives the same pixels, always.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -170,7 +171,7 @@ class Scenery:
             draw.rounded_rectangle(ring, 6, outline=PAPER, width=3)
 
     def _draw_still(self) -> Image.Image:
-        picture = _draw_wallpaper(self.size)
+        picture = _draw_wallpaper(self.size).copy()
         width, height = self.size
         bar = max(20, height // 26)
         veil = Image.new("RGB", (width, bar), (18, 20, 44))
@@ -187,8 +188,12 @@ class Scenery:
         return picture
 
 
+@lru_cache(maxsize=1)
 def _draw_wallpaper(size: tuple[int, int]) -> Image.Image:
-    """Dusk: a sky from deep blue to apricot, a low sun and its light, and hills that fade into the distance."""
+    """Dusk: a sky from deep blue to apricot, a low sun and its light, and hills that fade into the distance.
+
+    It is by far the slowest to draw, so the last one is kept, for whoever opens another desk of that size.
+    """
     width, height = size
     x = np.linspace(0, 1, width, dtype=np.float32)[None, :]
     y = np.linspace(0, 1, height, dtype=np.float32)[:, None]

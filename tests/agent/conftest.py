@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import io
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, MutableMapping
 from pathlib import Path
@@ -14,7 +13,6 @@ from structlog.testing import capture_logs
 
 from nexus_agent.agent import Agent
 from nexus_agent.cli import main
-from nexus_agent.desks import scenery
 from nexus_agent.desks.synthetic import SyntheticDesk
 from nexus_agent.permissions.operators import Operators
 from nexus_agent.permissions.policy import Policy
@@ -44,7 +42,6 @@ from nexus_protocol.vocabulary import Role
 
 DEADLINE = 10.0
 M = TypeVar("M")
-draw_wallpaper = functools.cache(scenery._draw_wallpaper)  # a quarter of a second, and the same for every desk
 DESK_KEY = Identity.new()
 
 AgentLink = Link[ToAgent, FromAgent]
@@ -242,9 +239,8 @@ class OpenOffice(Protocol):
 
 
 @pytest.fixture
-async def open_office(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[OpenOffice]:
+async def open_office(tmp_path: Path) -> AsyncIterator[OpenOffice]:
     """Makes agents with a policy; ends them with the test."""
-    monkeypatch.setattr(scenery, "_draw_wallpaper", lambda size: draw_wallpaper(size).copy())
     offices: list[Office] = []
 
     def open_one(policy: Policy, *, asks: bool = False) -> Office:

@@ -18,7 +18,7 @@ from .conftest import Done, Run, assert_failed
 
 NOBODY = "ws://127.0.0.1:9"
 KEYS = {name: Identity.new().fingerprint for name in ("laptop", "phone", "ci")}
-SECRET = Secret.new()
+SECRET = Secret(range(16))  # the same in every process: it is part of the names of tests
 
 
 @pytest.fixture

@@ -33,11 +33,11 @@ def needed(program: str) -> str:
 
 
 def environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This process's, less what would point a program at somebody's desktop, relay or state; a warning is an error.
+    """This process's, less what names somebody's desktop, relay, state or size of terminal; a warning is an error.
 
     All but a ResourceWarning: aioice, cancelled while it opens its sockets, leaves them to the garbage collector.
     """
-    inherited = ("DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "TMUX", "NO_COLOR")
+    inherited = ("DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "TMUX", "NO_COLOR", "COLUMNS", "LINES")
     kept = {k: v for k, v in os.environ.items() if k not in inherited and not k.startswith(("NEXUS_", "XDG_"))}
     own = {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error,ignore::ResourceWarning", "LC_ALL": "C.UTF-8"}
     return kept | own | dict(changes or {})

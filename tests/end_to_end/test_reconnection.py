@@ -20,7 +20,7 @@ from nexus_protocol.vocabulary import VERSION, Role
 from .harness import Person, Relay
 from .processes import DEADLINE, Program
 from .terminal import Box, Terminal
-from .xdisplay import Canvas
+from .xdisplay import Canvas, server_of
 
 ANNEX = "annex"
 ORANGE = (220, 120, 30)
@@ -135,19 +135,11 @@ def test_a_desk_whose_display_ends_says_so(own_relay: Relay, operator: Person) -
     )  # fmt: skip
     with agent, operator.console("doomed") as console:
         console.wait(lambda screen: screen.area_of([ORANGE]), "an orange desk")
-        # The X server's own process is found by its socket's owner.
         display = operator.act("doomed", "exec", "--", "sh", "-c", "echo $DISPLAY").out.strip()
-        os.kill(_server_of(display), signal.SIGKILL)
+        os.kill(server_of(display), signal.SIGKILL)
         done = agent.ended()
         assert (done.status, done.error.count("\n")) == (1, 1), done
         console.wait_text("Reaching the desk")
-
-
-def _server_of(display: str) -> int:
-    with socket.socket(socket.AF_UNIX) as client:
-        client.connect(f"/tmp/.X11-unix/X{display.removeprefix(':')}")
-        credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-        return int.from_bytes(credentials[:4], "little")
 
 
 def test_garbage_on_the_relays_socket_disturbs_nobody(

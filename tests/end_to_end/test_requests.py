@@ -14,7 +14,7 @@ from .terminal import Box, Screen, Terminal
 from .xdisplay import DESK, Canvas
 
 HASTY = "hasty"
-"""A desk whose requests wait for a second only."""
+"""A desk whose requests wait for a few seconds only: long enough to be seen when all cores are busy."""
 BLUE = (50, 70, 220)
 
 Place = tuple[int, int]
@@ -22,7 +22,7 @@ Place = tuple[int, int]
 
 @pytest.fixture(scope="module")
 def hasty(relay: Relay, display: str, office: str) -> Iterator[str]:
-    with relay.agent(HASTY, "--display", display, policy='timeout = "1s"'):
+    with relay.agent(HASTY, "--display", display, policy='timeout = "3s"'):
         yield HASTY
 
 

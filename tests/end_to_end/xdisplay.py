@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -41,6 +42,14 @@ def running_xvfb(size: tuple[int, int] = DESK) -> Iterator[str]:
             yield f":{number}"
     finally:
         make_end(process)
+
+
+def server_of(display: str) -> int:
+    """The process id of a display's X server, which is the owner of its socket."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(f"/tmp/.X11-unix/X{display.removeprefix(':')}")
+        credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        return int.from_bytes(credentials[:4], "little")
 
 
 class PointerEvent(NamedTuple):

@@ -176,7 +176,7 @@ async def test_a_packet_lost_twice_does_not_freeze_the_picture(live: Live, monke
 
 
 @pytest.mark.parametrize(
-    ("interval", "failures", "silence"), [(0.05, 2, 1000.0), (1000, 6, 2.0)], ids=["no consent", "no sender reports"]
+    ("interval", "failures", "silence"), [(0.05, 2, 1000.0), (1000, 6, 3.0)], ids=["no consent", "no sender reports"]
 )
 async def test_a_path_that_dies_is_told(
     monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, interval: float, failures: int, silence: float
