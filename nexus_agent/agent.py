@@ -40,12 +40,16 @@ from nexus_protocol.messages import (
 )
 from nexus_protocol.settings import RelayToken
 
-from .door import AgentLink, Door, Knock, Refusal
+from .door import AgentLink, Door, Guest, Knock, Refusal
 from .session import LiveStream, Session, StreamFactory
 
 MAX_SESSIONS = 64
+MAX_SESSIONS_EACH = 8
+"""Sessions of one key: the second laptop and a few scripts, and not the whole desk."""
 MAX_STRANGERS = 64
-"""Links that are not admitted yet. Past it the oldest of them goes, so that nobody keeps others out by waiting."""
+MAX_STRANGERS_EACH = 8
+"""Links that are not admitted yet, in all and of one name. Past it the oldest of them goes, so that nobody keeps others
+out by waiting."""
 WATCH_INTERVAL = 0.25
 """Seconds between two looks at the list of operators: somebody whose rights are taken back is gone within one more."""
 CLOSE_TIMEOUT = 2.0
@@ -151,8 +155,7 @@ class Agent:
             # Not even a handshake: whoever dials tries again, and finds another agent, or a free place.
             link.close("full" if not self._over.done() else "shutdown")
             return
-        if len(self._strangers) >= MAX_STRANGERS:  # who has a key of ours is in within a moment: the slowest has none
-            next(iter(self._strangers)).close("full")
+        self._make_room(link.peer)
         self._strangers[link] = None
         task = asyncio.create_task(self._host(link), name=f"session-{link.peer}")
         self._guests.add(task)
@@ -160,13 +163,21 @@ class Agent:
         if self._watch is None or self._watch.done():
             self._watch = asyncio.create_task(self._watch_operators(self._door.stamp()), name="operators")
 
+    def _make_room(self, name: str) -> None:
+        """Bound the strangers: of one name first, since nobody chooses the name in their token, then of all."""
+        same = [link for link in self._strangers if link.peer == name]
+        if len(same) >= MAX_STRANGERS_EACH or len(self._strangers) >= MAX_STRANGERS:
+            oldest = same[0] if len(same) >= MAX_STRANGERS_EACH else next(iter(self._strangers))
+            del self._strangers[oldest]
+            oldest.close("full")
+
     async def _host(self, link: AgentLink) -> None:
         """Everything about one link, from its handshake to its end."""
         try:
             guest = await self._door.admit(link)
             self._strangers.pop(link, None)
-            if len(self._sessions) >= MAX_SESSIONS:  # of several who came at once
-                raise Refusal("full", f"{MAX_SESSIONS} operators are on this desk already")
+            if (refusal := self._door.recheck(guest) or self._crowded(guest)) is not None:
+                raise refusal  # it may have changed while a thread wrote the list
         except Refusal as refusal:
             _log.info("not let in", who=link.peer, code=refusal.code, reason=refusal.reason)
             with contextlib.suppress(ProtocolError):
@@ -191,6 +202,14 @@ class Agent:
         finally:
             self._sessions.discard(session)
 
+    def _crowded(self, guest: Guest) -> Refusal | None:
+        mine = sum(session.guest.operator.fingerprint == guest.operator.fingerprint for session in self._sessions)
+        if mine >= MAX_SESSIONS_EACH:
+            return Refusal("full", f"{mine} sessions of your key are on this desk already; end one")
+        if len(self._sessions) >= MAX_SESSIONS:
+            return Refusal("full", f"{MAX_SESSIONS} sessions are on this desk already; try again later")
+        return None
+
     def _ended(self, task: asyncio.Task[None], link: AgentLink) -> None:
         self._guests.discard(task)
         self._strangers.pop(link, None)
@@ -200,15 +219,15 @@ class Agent:
 
     async def _watch_operators(self, seen: tuple[int, ...]) -> None:
         """Send away whom the list no longer lets in as they are; while anybody is here. ``seen``: before they came."""
-        while self._guests:
+        while self._guests or self.runner.busy:
             await asyncio.sleep(WATCH_INTERVAL)
             if (now := self._door.stamp()) == seen:
                 continue
             seen = now
+            self.runner.dismiss()
             for session in tuple(self._sessions):
-                if not self._door.recheck(session.guest):
-                    self.runner.dismiss(session)
-                    session.leave("forbidden", "what you may do at this desk was changed or taken back")
+                if (refusal := self._door.recheck(session.guest)) is not None:
+                    session.leave(refusal.code, refusal.reason)
 
     # -- news (nexus_agent.actions.runner.Audience) ---------------------------------------------------------
 
@@ -232,7 +251,7 @@ class Agent:
         return any(session.actor == actor and not session.gone for session in self._sessions)
 
     def admitted(self, origin: Origin) -> bool:
-        return isinstance(origin, Session) and self._door.recheck(origin.guest)
+        return isinstance(origin, Knock) or (isinstance(origin, Session) and self._door.recheck(origin.guest) is None)
 
     # -- the desk -------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -21,7 +21,7 @@ from nexus_protocol.commandline import Program, begin, complain, warn_of_plain
 from nexus_protocol.dialer import ConnectionState, Status
 from nexus_protocol.errors import UsageError
 from nexus_protocol.identity import Identity
-from nexus_protocol.settings import RelayToken, read_toml, relay_token, relay_url, unknown_key
+from nexus_protocol.settings import RelayToken, read_toml, relay_token, relay_url, token_says, unknown_key
 from nexus_protocol.vocabulary import Permission, Role
 
 from .agent import Agent
@@ -79,6 +79,7 @@ def run(
     warn_of_plain(PROGRAM, url)
     token = relay_token(folder, token_file)
     os.environ.pop("NEXUS_TOKEN", None)  # it is the agent's secret, not that of the programs it starts
+    _check_token(token.text, name)
     policy = Policy.load_or_broken(folder / POLICY)
     if policy.problem:
         _say(f"the policy cannot be used, so everything but viewing is denied: {policy.problem}")
@@ -92,7 +93,32 @@ def run(
     def agent(desk: Desk, on_status: Callable[[Status], None]) -> Agent:
         return Agent(desk, policy, operators=operators, name=name, asks=asks, on_status=on_status)
 
-    asyncio.run(_serve(wanted, agent, url, token, identity))
+    with _only_one(folder):
+        asyncio.run(_serve(wanted, agent, url, token, identity))
+
+
+def _check_token(token: str, name: str | None) -> None:
+    """Raises UsageError for a token of somebody else, before the relay puts us in their place."""
+    role, desk = token_says(token, "role"), token_says(token, "sub")
+    if role and role != Role.AGENT:
+        raise UsageError(f"this is the token of an {role}, not of an agent; take an invitation: nexus-agent join")
+    if desk and name not in (None, desk):
+        raise UsageError(f"the token is for desk {desk!r}, not {name!r}")
+
+
+@contextlib.contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    """Alone in a state folder for the length of the block: a second agent would push the first off its desk."""
+    with (folder / ".running").open("ab") as file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except ImportError:
+            pass  # Windows: the relay still serves only the last
+        except OSError:
+            raise UsageError(f"another nexus-agent runs with {folder}; end it, or choose --state-dir") from None
+        yield
 
 
 for command in (join, invite, operators, revoke, fingerprint):

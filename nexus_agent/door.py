@@ -30,6 +30,8 @@ from nexus_protocol.messages import FromAgent, Held, Hello, Result, ToAgent, gre
 from nexus_protocol.vocabulary import VERSION, ActionState, Role
 
 HELLO_TIMEOUT = 10.0
+KNOCK_AGAIN = 60.0
+"""Seconds until the same name, or the same key, may knock again."""
 
 _log = structlog.get_logger()
 
@@ -87,6 +89,7 @@ class Door:
         self._requests = requests
         self._asks = asks
         self._knocks = itertools.count(1)
+        self._knocked: dict[str, float] = {}
         self._complaint = ""
 
     async def admit(self, link: AgentLink) -> Guest:
@@ -98,13 +101,15 @@ class Door:
         except TimeoutError:
             raise Refusal("protocol", f"nothing was said within {HELLO_TIMEOUT:.0f} s") from None
         _check_version(hello)
+        if link.role is Role.AGENT:
+            raise Refusal("forbidden", "an agent serves a desk, and comes to none")
         try:
             operator = await self._operator(fingerprint, hello) or await self._knock(link, fingerprint)
         except LinkClosed:
             raise
         except NexusError as error:
             _log.error("nobody can be let in", reason=str(error))
-            raise Refusal("unknown", "this desk cannot read its list of operators; its person has to mend it") from None
+            raise Refusal("unready", "this desk cannot use its list of operators; its person has to mend it") from None
         role = role_here(operator.role, link.role)
         # Who comes as automation approves nothing, also with the key of a viewer who may.
         lowered = role is not operator.role or link.role is Role.AUTOMATION
@@ -117,19 +122,21 @@ class Door:
         except NexusError:
             return (-1,)
 
-    def recheck(self, guest: Guest) -> bool:
-        """Whether the list still says the same of somebody who came in; asked before each action."""
+    def recheck(self, guest: Guest) -> Refusal | None:
+        """Why somebody who came in may not stay as they are; asked before each action. None: they may."""
         try:
             now = self.operators.find(Fingerprint.parse(guest.operator.fingerprint))
         except NexusError as error:
             if str(error) != self._complaint:
                 self._complaint = str(error)
                 _log.error("nobody can stay", reason=str(error))
-            return False
+            return Refusal("unready", "this desk cannot use its list of operators; its person has to mend it")
         self._complaint = ""
-        return now is not None and (now.name, now.role, now.approver) == (
-            guest.operator.name, guest.operator.role, guest.operator.approver
-        )  # fmt: skip
+        if now is None:
+            return Refusal("forbidden", "your right to come to this desk was taken back")
+        if now.rights != guest.operator.rights:
+            return Refusal("forbidden", "what you may do at this desk was changed; connect again")
+        return None
 
     async def _operator(self, fingerprint: Fingerprint, hello: Hello) -> Operator | None:
         if not hello.invitation:
@@ -142,7 +149,7 @@ class Door:
         known = self.operators.find(fingerprint)
         if known is None:
             raise Refusal(
-                "unknown",
+                "invitation",
                 "this invitation is not known here: it was used, has expired, or was never made; ask for a new one",
             )
         return known
@@ -152,13 +159,15 @@ class Door:
         other = self.operators.named(name) or name in frozenset(Role)
         if other:
             _log.warning("another key than the one known", who=name, key=str(fingerprint))
-        if other or not self._asks or link.role is Role.AGENT:
+        if other or not self._asks:
             known = f" ({name} is known here by another key)" if other else ""
             raise Refusal(
                 "unknown",
                 f"this desk does not know your key {fingerprint}{known}. Ask its person for an invitation: "
                 f"nexus-agent invite --name {name}",
             )
+        if not self._may_knock(name, fingerprint):
+            raise Refusal("unready", "somebody with this name or key has just knocked; try again in a minute")
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         knock = Knock(f"admission_{next(self._knocks)}", Actor(name, link.role), link, answer)
         admission = Admission(name=name, role=link.role, fingerprint=str(fingerprint))
@@ -170,8 +179,19 @@ class Door:
             self._requests.cancel(knock, knock.id)  # nothing, when it has ended
         if result.state is not ActionState.DONE:
             raise Refusal("unknown", f"you were not let in: {result.message or result.state}")
-        by, approver = f"approval of {result.message}", link.role is Role.OPERATOR
-        return await in_thread(partial(self.operators.add, name, link.role, fingerprint, approver=approver, by=by))
+        self._knocked.pop(name, None)
+        by = f"approval of {result.message}"
+        return await in_thread(partial(self.operators.add, name, link.role, fingerprint, approver=False, by=by))
+
+    def _may_knock(self, name: str, fingerprint: Fingerprint) -> bool:
+        """One knock a minute for a name and for a key: an approver is not to be worn down."""
+        now = asyncio.get_running_loop().time()
+        for who in [who for who, when in self._knocked.items() if when <= now - KNOCK_AGAIN]:
+            del self._knocked[who]
+        if name in self._knocked or str(fingerprint) in self._knocked:
+            return False
+        self._knocked |= dict.fromkeys((name, str(fingerprint)), now)
+        return True
 
     async def _answered(self, knock: Knock) -> Result:
         """The request's end. Raises LinkClosed when the stranger leaves before."""

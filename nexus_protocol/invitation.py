@@ -86,11 +86,15 @@ class Invitation:
     @classmethod
     def parse(cls, text: str) -> Invitation:
         """Raises UsageError, which never quotes the text."""
-        match = _LINK.fullmatch(text.strip())
+        words = text.replace("'", " ").replace('"', " ").split()
+        if len(words) == 3 and words[1] == "join":  # the whole line, or as it was quoted for a shell
+            words = words[2:]
+        match = _LINK.fullmatch(words[0]) if len(words) == 1 else None
         if match is None:
-            raise UsageError(f"that is not an invitation; {_HOW}")
+            known = len(words) == 1 and words[0].startswith(("nexus://", "nexus+ws://")) and "/join/" in words[0]
+            raise UsageError(f"that is {'not the whole of' if known else 'not'} an invitation; {_HOW}")
         if ("/join/operator/" in text) != bool(match["key"]) or "/join/" in match["place"]:  # half of one, or two
-            raise UsageError(f"that invitation is not complete; {_HOW}")
+            raise UsageError(f"that is not the whole of an invitation; {_HOW}")
         try:
             desk = msgspec.convert(match["desk"], Name)
             secret = Secret(_bytes(match["secret"]))

@@ -20,7 +20,7 @@ from .errors import LinkClosed, ProtocolError
 from .fingerprint import Fingerprint
 from .lanes import Lane, Lanes
 from .messages import BULK_FROM, MAX_MESSAGE
-from .tunnel import Tunnel
+from .tunnel import MAX_HANDSHAKE, Tunnel
 from .vocabulary import Role
 
 In = TypeVar("In")
@@ -34,7 +34,7 @@ MAX_UNREAD = 4_096
 MAX_UNREAD_BYTES = 2 * MAX_MESSAGE
 """Messages received and not yet taken, and their bytes; a program that far behind its peer gives the link up."""
 MAX_FROM_STRANGER = 4 * 1024
-"""Bytes taken from a peer that was not admitted yet."""
+"""Bytes taken from a peer that was not admitted yet, besides those of its handshake."""
 
 
 class Link(Generic[In, Out]):
@@ -69,7 +69,7 @@ class Link(Generic[In, Out]):
         self._inbox: deque[bytes] = deque()
         self._unread = 0
         self._admitted = False
-        self._from_stranger = 0
+        self._heard = self._sealed = 0  # bytes from a stranger
         self._changed = asyncio.Event()
         self._end: tuple[str, str] | None = None
         self._broken = False  # by what came: no message of ours goes out any more
@@ -161,8 +161,9 @@ class Link(Generic[In, Out]):
         try:
             plain = self._tunnel.receive(payload)
             if not self._admitted:
-                self._from_stranger += len(plain)
-                if self._from_stranger > MAX_FROM_STRANGER:
+                self._heard += len(plain)
+                self._sealed += len(payload)  # what opens to nothing costs time as well
+                if self._heard > MAX_FROM_STRANGER or self._sealed > MAX_HANDSHAKE + 2 * MAX_FROM_STRANGER:
                     raise ProtocolError("too-large", "more was said than a stranger may say")
             for data in self._lanes.receive(plain):
                 self._inbox.append(data)
@@ -184,7 +185,11 @@ class Link(Generic[In, Out]):
             return payload
         if not self._broken and self._tunnel.peer is not None:
             if (fragment := self._lanes.next_fragment()) is not None:
-                return self._tunnel.seal(fragment)
+                try:
+                    return self._tunnel.seal(fragment)
+                except ProtocolError as error:
+                    self._fail(error)
+                    return None
             if self._end is not None:
                 self._broken = True
                 self._tunnel.finish()

@@ -118,9 +118,13 @@ class Held(Struct, frozen=True, tag="held"):
 
 
 class Bye(Struct, frozen=True, tag="bye"):
-    """The last message on a link. ``code``: version, unknown (key), forbidden, full, shutdown, protocol."""
+    """The last message on a link.
 
-    code: str
+    ``code``: version, unknown (key), invitation, forbidden, unready, full, shutdown, protocol. The last four may be
+    otherwise the next time; ``invitation`` is one that is not good.
+    """
+
+    code: Annotated[str, Meta(pattern=r"^[a-z-]{1,32}\Z")]
     reason: str
 
 

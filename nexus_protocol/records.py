@@ -7,8 +7,11 @@ when others than its owner could have written it, as ssh refuses such an ``autho
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import stat
+import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +24,8 @@ from .settings import write_secret
 
 R = TypeVar("R", bound=msgspec.Struct)
 MAX_FILE = 1024 * 1024
+PATIENCE = 5.0
+"""Seconds to wait for whoever else is changing the file."""
 
 
 class Records(Generic[R]):
@@ -31,16 +36,15 @@ class Records(Generic[R]):
         self._kind = kind
         self._table = table
         self._about = about
-        self._seen: tuple[int, ...] | None = None
-        self._records: tuple[R, ...] = ()
+        self._kept: tuple[tuple[int, ...] | None, tuple[R, ...]] = None, ()
 
     def read(self) -> tuple[R, ...]:
         """As the file is now; parsed again only when it has changed. Raises UsageError: which file, what is wrong."""
-        stamp = self.stamp()
-        if stamp != self._seen:
-            self._records = self._load()
-            self._seen = stamp
-        return self._records
+        stamp, (seen, records) = self.stamp(), self._kept
+        if stamp != seen:
+            records = self._load()
+            self._kept = stamp, records  # in one step: threads read, too
+        return records
 
     def stamp(self) -> tuple[int, ...]:
         """Another one whenever the file is another one."""
@@ -59,25 +63,22 @@ class Records(Generic[R]):
         Nobody else changes the file meanwhile. Raises UsageError when it cannot be read, NexusError when not written.
         """
         with locked(self.path):
-            self._seen = None
-            before = self.read()
+            before = self._load()
             records = list(before)
             yield records
             if tuple(records) != before:
                 self._write(records)
-                self._seen = None
 
     def _load(self) -> tuple[R, ...]:
         try:
             with self.path.open("rb") as file:
-                mode = os.fstat(file.fileno()).st_mode & 0o777
+                _check_owner(self.path, os.fstat(file.fileno()))
+                _check_owner(self.path.parent, self.path.parent.stat())
                 text = file.read(MAX_FILE + 1)
         except FileNotFoundError:
             return ()
         except OSError as error:
             raise UsageError(f"cannot read {self.path}: {error.strerror}") from None
-        if mode & 0o022:
-            raise UsageError(f"{self.path} can be changed by others (mode {mode:04o}); run: chmod 600 {self.path}")
         try:
             data = tomllib.loads(text.decode("utf-8"))
             if len(text) > MAX_FILE or data.keys() - {self._table}:
@@ -101,9 +102,22 @@ class Records(Generic[R]):
             raise NexusError(f"cannot write {self.path}: {error.strerror}; nothing was changed") from None
 
 
+def _check_owner(path: Path, found: os.stat_result) -> None:
+    """Raises UsageError when somebody else could have put there what we are about to believe."""
+    mode = found.st_mode & 0o7777
+    if mode & 0o022:
+        wanted = "700" if stat.S_ISDIR(found.st_mode) else "600"
+        raise UsageError(f"{path} can be changed by others (mode {mode:04o}); run: chmod {wanted} {path}")
+    if os.name == "posix" and (mine := os.geteuid()) and found.st_uid not in (0, mine):
+        raise UsageError(f"{path} belongs to somebody else (user {found.st_uid}); nothing in it can be trusted")
+
+
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Alone with a file among the programs that ask so; raises NexusError when that cannot be had."""
+    """Alone with a file among the programs that ask so. Raises NexusError when that cannot be had within PATIENCE.
+
+    It waits: in a program with an event loop, call it in a thread.
+    """
     try:
         import fcntl
     except ImportError:  # Windows: nothing to lock with; a lost race there costs one change
@@ -114,7 +128,16 @@ def locked(path: Path) -> Iterator[None]:
     except OSError as error:
         raise NexusError(f"cannot change {path}: {error.strerror}; nothing was changed") from None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)  # held for the milliseconds of one write
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held for the milliseconds of one write
+                break
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    why = "another program is changing it" if error.errno == errno.EWOULDBLOCK else error.strerror
+                    raise NexusError(f"cannot change {path}: {why}; nothing was changed") from None
+                time.sleep(0.01)
         yield
     finally:
         os.close(descriptor)

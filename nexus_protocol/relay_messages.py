@@ -51,6 +51,8 @@ FRAME_COST = 128
 _NUMBER = 4
 
 Reason = Annotated[str, Meta(max_length=512)]
+Code = Annotated[str, Meta(pattern=r"^[a-z-]{1,32}\Z")]
+"""Why, as a word for programs. It is logged, and shown where a reason is missing: nothing in one steers a terminal."""
 LinkNumber = Annotated[int, Meta(ge=0, le=0xFFFF_FFFF)]
 Ref = Annotated[int, Meta(ge=0, le=0xFFFF_FFFF)]
 Token = Annotated[str, Meta(max_length=7_168, pattern=r"^[A-Za-z0-9._-]+\Z")]
@@ -107,10 +109,10 @@ class Opened(Struct, frozen=True, tag="opened"):
 
 
 class NotOpened(Struct, frozen=True, tag="not_opened"):
-    """``code``: unknown-desk (not present), forbidden (not in the token), too-many (links; try again later)."""
+    """``code``: unknown-desk (not present), forbidden (not in the token), too-many (links, or asked for too fast)."""
 
     ref: Ref
-    code: str
+    code: Code
     reason: Reason
 
 
@@ -131,7 +133,7 @@ class Closed(Struct, frozen=True, tag="closed"):
     """The relay ended a link. ``code``: closed (by the peer), gone (peer's socket), too-slow."""
 
     link: LinkNumber
-    code: str
+    code: Code
     reason: Reason = ""
 
 
@@ -174,7 +176,7 @@ class Invited(Struct, frozen=True, tag="invited"):
 class NotInvited(Struct, frozen=True, tag="not_invited"):
     """``code``: forbidden, malformed, too-many (wait for one to be used or to expire), unavailable (try again)."""
 
-    code: str
+    code: Code
     reason: Reason
 
 

@@ -6,9 +6,11 @@ Secrets are made with mode 0600 and refused when others can read them, as ssh do
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import difflib
 import ipaddress
+import json
 import logging
 import os
 import tempfile
@@ -115,10 +117,18 @@ def joined_relay(folder: Path) -> str:
 
 
 def keep_joined(folder: Path, url: str, token: str) -> None:
-    """Remember the relay and the token that an invitation gave. Raises UsageError when they cannot be kept."""
+    """Remember the relay and the token that an invitation gave. Raises UsageError when they cannot be kept.
+
+    Wherever it is interrupted, no token stands beside the address of another relay than its own.
+    """
+    before = ""
+    with contextlib.suppress(UsageError):
+        before = joined_relay(folder)
     try:
+        if before != url:
+            (folder / TOKEN).unlink(missing_ok=True)
+            write_secret(folder / RELAY, url.encode())
         write_secret(folder / TOKEN, token.encode())
-        write_secret(folder / RELAY, url.encode())
     except OSError as error:
         raise UsageError(f"cannot write in {folder}: {error.strerror}; choose a folder with --state-dir") from None
 
@@ -156,11 +166,16 @@ class RelayToken:
         return f"<relay token of {self._path or 'memory'}>"
 
     def renew(self, text: str) -> None:
-        """Use this one from now on. A file that cannot be written keeps the old one, and a warning says so."""
-        self.text = text
+        """Use this one from now on, and keep it in the file if that still holds the one before.
+
+        Another one there is of a later invitation, and reaches more. A file that cannot be written keeps the old one,
+        and a warning says so.
+        """
+        before, self.text = self.text, text
         if self._path is not None:
             try:
-                write_secret(self._path, text.encode())
+                if self._path.read_text(encoding="ascii", errors="replace").strip() == before:
+                    write_secret(self._path, text.encode())
             except OSError as error:
                 _log.warning("cannot keep the renewed relay token in %s: %s", self._path, error.strerror)
 
@@ -176,6 +191,25 @@ def relay_token(folder: Path, option: str | None) -> RelayToken:
             "or make a token on the relay's host with `nexus-relay token`"
         )
     return RelayToken(_one_word(read_secret(path).decode("ascii", "replace").strip(), str(path)), path)
+
+
+def check_writable(folder: Path) -> None:
+    """Raises UsageError when nothing can be kept in a state folder."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(f"cannot write in {folder}: {error.strerror}; choose a folder with --state-dir") from None
+
+
+def token_says(token: str, claim: str) -> str:
+    """What a relay token says of itself, unchecked: to tell a person early that it is the wrong one. Empty: nothing."""
+    try:
+        payload = token.split(".")[1]
+        found = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))[claim]
+    except (IndexError, KeyError, TypeError, ValueError):
+        return ""
+    return found if isinstance(found, str) else ""
 
 
 def _one_word(token: str, where: str) -> str:

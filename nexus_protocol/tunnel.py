@@ -68,8 +68,11 @@ class Tunnel:
         return bytes(plain)
 
     def seal(self, plain: bytes) -> bytes:
-        """The sealed bytes of a few plain ones; only once there is a peer."""
-        self._tls.sendall(plain)
+        """The sealed bytes of a few plain ones; only once there is a peer. Raises ProtocolError."""
+        try:
+            self._tls.sendall(plain)
+        except SSL.Error as error:  # half a message of the other end's, say, in which nothing of ours may stand
+            raise self._failure(error) from None
         return self.outgoing() or b""
 
     def outgoing(self) -> bytes | None:

@@ -42,10 +42,7 @@ async def run_console(settings: Settings, desk: str | None, *, view_only: bool) 
     notes = [*settings.notes, *map(str, problems)]
 
     def make_app(session: Session) -> NexusApp:
-        announce_colours()  # before Textual looks at the environment, and it takes its time to load
-        from .app import NexusApp
-
-        return NexusApp(session, keys, view_only=view_only, notes=notes)
+        return load_screen()(session, keys, view_only=view_only, notes=notes)
 
     while True:
         session = Session(settings.membership)
@@ -58,6 +55,14 @@ async def run_console(settings: Settings, desk: str | None, *, view_only: bool) 
             session.trust(unknown, by="--accept-new" if settings.accept_new else "asked")
     if app.crash is not None:
         raise _own_error(app.crash)
+
+
+def load_screen() -> type[NexusApp]:
+    """The application; to load it takes most of a second the first time. The terminal is asked for its colours."""
+    announce_colours()  # before Textual looks at the environment
+    from .app import NexusApp
+
+    return NexusApp
 
 
 async def _run(session: Session, desk: str | None, make_app: Callable[[Session], NexusApp]) -> NexusApp:

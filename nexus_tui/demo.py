@@ -20,16 +20,18 @@ from pathlib import Path
 import click
 
 from nexus_protocol.errors import NexusError
-from nexus_protocol.settings import TOKEN, relay_token
+from nexus_protocol.invitation import Invitation
+from nexus_protocol.settings import state_dir
 
-from .commandline import Settings
-from .console import run_console
+from .commandline import PROGRAM, Settings
+from .console import load_screen, run_console
 from .core.membership import Membership
+from .joining import accept
 
 DESK = "demo"
 READY_TIMEOUT = 30.0
 GRACE = 3.0
-ASK_AFTER = 4.0
+ASK_AFTER = 3.0
 """Seconds after which the demo's script asks for its click: time to see the desk first."""
 
 # $1 is the demo's private folder. The guard outlives its own SIGTERM, so that it can still kill what ignored it.
@@ -64,42 +66,41 @@ async def run_demo(*, size: str, synthetic: bool) -> int:
         click.echo("nexus-tui: no Xvfb here (sudo apt install xvfb); showing the synthetic desk instead", err=True)
         synthetic = True
     async with _group() as (start, folder):
-        relay_state = ("--state-dir", str(folder / "relay"))
+        relay_state, agent_state = (("--state-dir", str(folder / name)) for name in ("relay", "agent"))
+        loading = asyncio.create_task(asyncio.to_thread(load_screen), name="demo-screen")
+        # Links are secrets: none is on a command line. This one waits for its own, and has been loaded by then.
+        joining = await start("nexus_agent", "join", "-", *agent_state, stdin=PIPE)
         await _finish(await start("relay", *relay_state, "init"))
         relay = await start("relay", *relay_state, "serve", "--listen", "127.0.0.1:0")
         url = (await _line(relay, "listening on ")).removeprefix("listening on ")
-
         invited = await _finish(await start("relay", *relay_state, "invite", "--desk", DESK, "--url", url))
-        agent_state = ("--state-dir", str(folder / "agent"))
-        await _finish(await start("nexus_agent", "join", _link(invited), *agent_state))
+        await _finish(joining, f"{_link(invited)}\n")
+
+        async def come(name: str, role: str) -> Membership:
+            """Somebody who comes to the desk by an invitation of its own."""
+            wanted = ("--name", name, "--role", role)
+            invited = await _finish(await start("nexus_agent", "invite", *wanted, *agent_state))
+            return await accept(Invitation.parse(_link(invited)), state_dir(PROGRAM, str(folder / name)))
+
         desk = ("--synthetic",) if synthetic else ("--virtual", size, "--", "sh", "-c", _DESKTOP)
         agent = await start("nexus_agent", "run", *agent_state, *desk)
+        me, _, _ = await asyncio.gather(come("you", "operator"), _line(agent, "serving "), loading)
+        settings = Settings(membership=me, accept_new=False, desk=DESK, keys={}, notes=())
 
-        async def invite(name: str, role: str) -> str:
-            wanted = ("--name", name, "--role", role)
-            return _link(await _finish(await start("nexus_agent", "invite", *wanted, *agent_state)))
+        async def ask() -> None:
+            """A script that wants to click on the desk, so that there is something to approve."""
+            await asyncio.sleep(ASK_AFTER)
+            await come("script", "automation")
+            state = ("--state-dir", str(folder / "script"))
+            await (await start("nexus_tui", "action", DESK, "click", "300", "200", *state)).wait()
 
-        mine, scripts, _ = await asyncio.gather(
-            invite("you", "operator"), invite("script", "automation"), _line(agent, "serving ")
-        )
-        await _finish(await start("nexus_tui", "join", mine, "--state-dir", str(folder / "you")))
-        membership = Membership.of(folder / "you", url, relay_token(folder / "you", str(folder / "you" / TOKEN)))
-        settings = Settings(membership=membership, accept_new=False, desk=DESK, keys={}, notes=())
-        asking = asyncio.create_task(_ask(start, scripts, folder), name="demo-script")
+        asking = asyncio.create_task(ask(), name="demo-script")
         try:
             await run_console(settings, DESK, view_only=False)
         finally:
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
     return 0
-
-
-async def _ask(start: Start, invitation: str, folder: Path) -> None:
-    """A script that wants to click on the desk, so that there is something to approve."""
-    state = ("--state-dir", str(folder / "script"))
-    await (await start("nexus_tui", "join", invitation, *state)).wait()
-    await asyncio.sleep(ASK_AFTER)
-    await (await start("nexus_tui", "action", DESK, "click", "300", "200", *state)).wait()
 
 
 class Start:
@@ -110,11 +111,11 @@ class Start:
         self._errors = folder / "errors.log"
         self.processes: list[Process] = []
 
-    async def __call__(self, module: str, *arguments: str) -> Process:
+    async def __call__(self, module: str, *arguments: str, stdin: int = DEVNULL) -> Process:
         with self._errors.open("ab") as errors:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", module, *arguments,
-                stdin=DEVNULL, stdout=PIPE, stderr=errors.fileno(), process_group=self._group,
+                stdin=stdin, stdout=PIPE, stderr=errors.fileno(), process_group=self._group,
             )  # fmt: skip
         self.processes.append(process)
         return process
@@ -157,8 +158,9 @@ class _Failed(Exception):
     """A program ended, or was silent for too long, before it was ready; the argument says which."""
 
 
-async def _finish(process: Process) -> str:
-    output, _ = await process.communicate()
+async def _finish(process: Process, said: str = "") -> str:
+    """What a program prints until it ends, after it was told what ``said`` is."""
+    output, _ = await process.communicate(said.encode() or None)
     if process.returncode:
         raise _Failed("first steps")
     return output.decode()

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from nexus_protocol.commandline import begin, read_invitation
-from nexus_protocol.errors import Unauthorized, Unreachable, UsageError
+from nexus_protocol.errors import NexusError, ProtocolError, Unauthorized, Unreachable, UsageError
 from nexus_protocol.fingerprint import Fingerprint
 from nexus_protocol.identity import Identity
 from nexus_protocol.invitation import Invitation
@@ -19,7 +19,7 @@ from nexus_protocol.settings import TOKEN, RelayToken, joined_relay, keep_joined
 
 from .commandline import PROGRAM, relay_of
 from .core.known_desks import KnownDesks, UnknownDesk
-from .core.membership import Membership
+from .core.membership import Invitations, Membership
 from .core.session import Session
 
 
@@ -28,37 +28,57 @@ from .core.session import Session
 def join(link: str | None) -> None:
     """Take the invitation LINK of `nexus-agent invite` (left out or -: it is read from standard input)."""
     folder = begin(PROGRAM)
-    invitation = read_invitation(PROGRAM, link)
-    if invitation.agent_key is None:
-        raise UsageError("that invitation is for an agent: nexus-agent join")
-    if (before := joined_relay(folder)) and before != invitation.relay:
-        raise UsageError(f"this state folder belongs to the relay {before}; for another one use another --state-dir")
-    known = KnownDesks(folder, invitation.relay)
-    with contextlib.suppress(UnknownDesk):  # it will be known by the invitation; another key than known stops here
-        known.check(invitation.desk, invitation.agent_key)
-    Identity.of(folder)  # an invitation must not be used up for somebody without a key
+    asyncio.run(_join(read_invitation(PROGRAM, link), folder))
 
-    joined = asyncio.run(_redeem(invitation, folder))
-    keep_joined(folder, invitation.relay, joined.token)
-    known.pin(invitation.desk, invitation.agent_key, by="invitation")
-    membership = Membership.of(folder, invitation.relay, RelayToken(joined.token, folder / TOKEN))
-    membership.invitations.keep(invitation.desk, invitation.secret.agent_proof)
+
+async def _join(invitation: Invitation, folder: Path) -> None:
+    desk = invitation.desk
+    membership = await accept(invitation, folder)
     try:
-        role = asyncio.run(_first_contact(membership, invitation.desk))
+        role = await _first_contact(membership, desk)
     except Unauthorized:
-        membership.invitations.used(invitation.desk)
         raise
-    except Unreachable as error:
-        click.echo(f"joined {invitation.relay}, but {invitation.desk} is not reached now: {error}", err=True)
+    except (Unreachable, ProtocolError) as error:
+        click.echo(f"joined {invitation.relay}, but {desk} is not reached now: {error}", err=True)
         click.echo("run `nexus-tui connect` while the invitation is good, and the desk lets you in", err=True)
         return
-    click.echo(f"joined {invitation.desk} as {role}; next: nexus-tui connect")
+    click.echo(f"joined {desk} as {role}; next: nexus-tui connect")
 
 
-async def _redeem(invitation: Invitation, folder: Path) -> Joined:
-    held = None
-    if (folder / TOKEN).exists():
-        held = relay_token(folder, str(folder / TOKEN)).text
+async def accept(invitation: Invitation, folder: Path) -> Membership:
+    """Have the relay's token for the invitation, and keep all that it gives; the desk takes the rest of it when met.
+
+    The relay takes its half once, so everything that can go wrong here does so before. Raises UsageError or ChangedKey,
+    Unauthorized when the relay refuses the invitation, of which nothing is kept then, and Unreachable.
+    """
+    relay, desk = invitation.relay, invitation.desk
+    if invitation.agent_key is None:
+        raise UsageError("that invitation is for an agent: nexus-agent join")
+    if (before := joined_relay(folder)) and before != relay:
+        raise UsageError(f"this state folder belongs to the relay {before}; for another one use another --state-dir")
+    held = relay_token(folder, str(folder / TOKEN)).text if before and (folder / TOKEN).exists() else None
+    identity, known, invitations = Identity.of(folder), KnownDesks(folder, relay), Invitations(folder, relay)
+    earlier, new_here = invitations.proof_for(desk), False
+    try:
+        known.check(desk, invitation.agent_key)
+    except UnknownDesk:
+        known.pin(desk, invitation.agent_key, by="invitation")
+        new_here = True
+    invitations.keep(desk, invitation.secret.agent_proof)
+
+    try:
+        joined = await _redeem(invitation, held)
+    except Unauthorized:
+        with contextlib.suppress(NexusError):  # what stays of it is worth nothing
+            invitations.keep(desk, earlier)
+            if new_here:
+                known.forget(desk)
+        raise
+    keep_joined(folder, relay, joined.token)
+    return Membership(relay, RelayToken(joined.token, folder / TOKEN), identity, known, invitations)
+
+
+async def _redeem(invitation: Invitation, held: str | None) -> Joined:
     try:
         return await redeem(invitation.relay, invitation.secret.relay_proof, held)
     except TokenRefused:  # expired, say: nothing of it is worth keeping
@@ -66,7 +86,7 @@ async def _redeem(invitation: Invitation, folder: Path) -> Joined:
 
 
 async def _first_contact(membership: Membership, desk: str) -> str:
-    """Show the desk the invitation; returns name and role there. Raises Unreachable, Unauthorized."""
+    """Show the desk the invitation; returns name and role there. Raises Unreachable and its kin, ProtocolError."""
     session = Session(membership, watch=False)
     async with session.dialled():
         await session.open(desk)

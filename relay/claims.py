@@ -12,6 +12,14 @@ DEFAULT_TTL = TOKEN_SECONDS
 MAX_TTL = 3650 * 24 * 3600
 LEEWAY = 10
 """Seconds that the clocks of two machines may differ."""
+_SHORTEST_RENEWED = 60
+"""Seconds: a token that was made for less is meant to end."""
+
+
+def union(desks: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:
+    """The desks of both, each once, as a token names them."""
+    both = {*desks, *more}
+    return (ALL_DESKS,) if ALL_DESKS in both else tuple(sorted(both))
 
 
 def family_of(token_id: str) -> str:
@@ -48,6 +56,11 @@ class Claims:
     def lifetime(self) -> int:
         """Seconds."""
         return self.expires - self.issued
+
+    @property
+    def is_renewed(self) -> bool:
+        """Whether there is ever another in place of it."""
+        return self.lifetime >= _SHORTEST_RENEWED
 
     def reaches(self, desk: str) -> bool:
         return ALL_DESKS in self.desks or desk in self.desks

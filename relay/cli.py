@@ -120,24 +120,25 @@ def token(role: str, subject: str, desks: tuple[str, ...], ttl: int) -> None:
 def tokens(as_json: bool) -> None:
     """List the tokens made here.
 
-    A token and what it was renewed to are one line. No line can be used as a token.
+    A token, what it was renewed to and what invitations added to it are one line; where those were for another name, it
+    stands behind the subject, and --subject finds it too. No line can be used as a token.
     """
     for token_id, family, state in Issuer.load(folder(PROGRAM)).listed():
         made, expires = _when(family.made), _when(family.expires)
         if as_json:
             line = {
                 "jti": token_id, "subject": family.subject, "role": family.role.value, "desks": family.desks,
-                "made": made, "expires": expires, "state": state.value,
+                "made": made, "expires": expires, "state": state.value, "invited_as": family.invited_as,
             }  # fmt: skip
             click.echo(json.dumps(line))
         else:
-            desks = ",".join(family.desks)
-            click.echo(f"{token_id}  {state:7}  {made}  {expires}  {family.role:10}  {family.subject}  {desks}")
+            names, desks = ",".join((family.subject, *family.invited_as)), ",".join(family.desks)
+            click.echo(f"{token_id}  {state:7}  {made}  {expires}  {family.role:10}  {names}  {desks}")
 
 
 @cli.command()
 @click.argument("token_id", metavar="[JTI]", required=False)
-@click.option("--subject", metavar="NAME", help="All tokens of that name made until now.")
+@click.option("--subject", metavar="NAME", help="All tokens of that name, or invited by it, made until now.")
 def revoke(token_id: str | None, subject: str | None) -> None:
     """Take back a token, or all of a subject.
 

@@ -7,6 +7,7 @@ All of this may be called from any thread; what writes may wait for the disk.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -20,7 +21,7 @@ from nexus_protocol.errors import NexusError, Unauthorized, UsageError
 from nexus_protocol.vocabulary import Role
 
 from . import tokens
-from .claims import ALL_DESKS, DEFAULT_TTL, LEEWAY, Claims
+from .claims import DEFAULT_TTL, LEEWAY, Claims, union
 from .invitations import Invitations, Pending
 from .keyring import Keyring, key_id
 from .ledger import Family, FamilyState, Ledger
@@ -79,6 +80,7 @@ class Issuer:
         self._store = store
         self.clock = clock
         self._reading = self._read()
+        self._taking = threading.Lock()
 
     @classmethod
     def create(cls, folder: Path, *, clock: Callable[[], float] = time.time) -> Issuer:
@@ -99,8 +101,13 @@ class Issuer:
 
         Raises UsageError for files that cannot be used, and goes by what it knew.
         """
-        if self._reading.stamps != self._stamps():
-            self._reading = self._read()
+        known = self._reading
+        if known.stamps != self._stamps():
+            found = self._read()
+            with self._taking:
+                # A change of our own in the meantime may be newer than what was found: the next look tells.
+                if self._reading is known:
+                    self._reading = found
         return self._reading.stamps
 
     # Tokens
@@ -161,7 +168,10 @@ class Issuer:
             return Revoked(family, 1, self._withdraw(family.desks[0]) if family is not None and is_agent else 0)
 
     def revoke_subject(self, subject: str) -> Revoked:
-        """All tokens of that subject made until now, and the invitations that wait for it. Raises NexusError."""
+        """All tokens of that subject made until now, those made with an invitation for it, and those that wait for it.
+
+        Raises NexusError.
+        """
         with self._store.alone():
             fresh = self._read()
             ended = fresh.ledger.revoke_subject(subject, int(self.clock()))
@@ -174,7 +184,7 @@ class Issuer:
             keys, now = self._read().keys, int(self.clock())
             rotated = keys.rotated(keep, now)
             self._store.write(KEYS, rotated.text())
-            self._reading = self._read()
+            self._take(self._read())
             return Rotated(rotated.before_until, keys.before is not None and now < keys.before_until)
 
     # Invitations
@@ -202,7 +212,8 @@ class Issuer:
     def redeem(self, proof: bytes, held: Claims | None = None) -> str:
         """The token that an invitation is good for, once; with what ``held`` reaches, if that is of the same role.
 
-        Raises Unauthorized with the same words for an invitation that was used, has expired or never was.
+        Then it is of the family of ``held``, and valid for no longer than that was made for. Raises Unauthorized, with
+        the same words for an invitation that was used, has expired or never was; NexusError.
         """
         digest, now = invitation.digest(proof), self.clock()
         with self._store.alone():
@@ -212,25 +223,40 @@ class Issuer:
                 raise Unauthorized(_NOT_KNOWN)
             if held is not None:
                 self._read().check(held, now)
-            subject, desks = _merged(invited, held)
             # The token first: should the disk be full between the two, the invitation is still good.
-            token = self._issue(invited.role, subject, desks, ttl=invited.ttl, now=now)
+            token = self._joined(invited, held, now)
             del invitations.pending[digest]
             invitations.prune(now)
             self._store.write(INVITATIONS, msgspec.json.encode(invitations))
             return token
 
+    def _joined(self, invited: Pending, held: Claims | None, now: float) -> str:
+        """Only while alone. Raises Unauthorized when the two do not go together."""
+        if held is not None and held.role is not invited.role:
+            raise Unauthorized(
+                f"this invitation is for role {invited.role.value}, and you hold a token for role "
+                f"{held.role.value} here; join with another state folder: --state-dir"
+            )
+        # An agent serves one desk, the one it is invited for now; and what is meant to end is not made to last.
+        if held is None or held.role is Role.AGENT or not held.is_renewed:
+            return self._issue(invited.role, invited.subject, (invited.desk,), ttl=invited.ttl, now=now)
+        return self._issue(
+            held.role, held.subject, union(held.desks, (invited.desk,)), ttl=min(invited.ttl, held.lifetime), now=now,
+            family=held.family, invited_as=invited.subject,
+        )  # fmt: skip
+
     # Files
 
     def _issue(
-        self, role: Role, subject: str, desks: tuple[str, ...], *, ttl: int, now: float, family: str = ""
-    ) -> str:
+        self, role: Role, subject: str, desks: tuple[str, ...], *,
+        ttl: int, now: float, family: str = "", invited_as: str = "",
+    ) -> str:  # fmt: skip
         """Only while alone."""
         fresh = self._read()
         begins = fresh.ledger.first_issue(subject, int(now))
         claims = tokens.new_claims(role, subject, desks, ttl=ttl, now=begins, family=family)
         token = tokens.sign(fresh.keys.signing, claims)
-        fresh.ledger.note(replace(claims, key_id=key_id(fresh.keys.signing)), int(self.clock()))
+        fresh.ledger.note(replace(claims, key_id=key_id(fresh.keys.signing)), int(self.clock()), invited_as)
         self._keep(fresh)
         return token
 
@@ -238,7 +264,12 @@ class Issuer:
         """Write the changed ledger; only while alone."""
         fresh.ledger.prune(int(self.clock()))
         self._store.write(LEDGER, msgspec.json.encode(fresh.ledger))
-        self._reading = fresh._replace(stamps=self._stamps())
+        self._take(fresh._replace(stamps=self._stamps()))
+
+    def _take(self, reading: _Reading) -> None:
+        """Go by this from now on; only while alone, when nothing is newer."""
+        with self._taking:
+            self._reading = reading
 
     def _withdraw(self, name: str) -> int:
         invitations = self._invitations()
@@ -277,17 +308,3 @@ class Issuer:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             path = self._store.folder / name
             raise NexusError(f"{path} is damaged; restore it, or delete it and revoke again what it held") from None
-
-
-def _merged(invited: Pending, held: Claims | None) -> tuple[str, tuple[str, ...]]:
-    """Subject and desks of the token for an invitation. Raises Unauthorized when the two do not go together."""
-    if held is None:
-        return invited.subject, (invited.desk,)
-    if held.role is not invited.role:
-        raise Unauthorized(
-            f"this invitation is for role {invited.role.value}, and you hold a token for role "
-            f"{held.role.value} here; join with another state folder: --state-dir"
-        )
-    if held.role is Role.AGENT:  # serves one desk: the one it is invited for now
-        return invited.subject, (invited.desk,)
-    return held.subject, (ALL_DESKS,) if ALL_DESKS in held.desks else tuple(sorted({*held.desks, invited.desk}))

@@ -35,9 +35,8 @@ def _invite(issuer: Issuer, agent: Claims, wanted: Invite) -> Invited | NotInvit
     if wanted.role is Role.AGENT:
         return NotInvited("forbidden", "an agent cannot invite another agent; on the relay's host: nexus-relay invite")
     try:
-        issuer.check(agent)
         expires = issuer.invite(
-            wanted.digest, wanted.role, wanted.subject, agent.desk, wanted.seconds, ttl=wanted.token_seconds
+            wanted.digest, wanted.role, wanted.subject, agent.desk, wanted.seconds, ttl=wanted.token_seconds, by=agent
         )
         return Invited(expires, agent.desk)
     except Unauthorized as error:

@@ -36,6 +36,7 @@ from . import admission, joining
 from .admission import NotAdmitted
 from .claims import Claims
 from .issuer import Issuer
+from .room import NoRoom, Room
 from .switchboard import Ending, Limits, Peer, Switchboard
 from .tenure import hold
 
@@ -43,6 +44,11 @@ log = structlog.get_logger("relay")
 
 HEALTH_PATH = "/healthz"
 MAX_CONNECTIONS = 1000
+"""Of those that were let in; strangers are counted apart."""
+MAX_STRANGERS = 256
+"""Connections that have shown nothing yet, or were refused: the oldest goes when one more comes."""
+MAX_OF_TOKEN = 32
+"""Connections with one token, and what it was renewed to."""
 OPEN_TIMEOUT = 10.0
 CLOSE_TIMEOUT = 1.0
 STALL_TIMEOUT = 20.0
@@ -71,6 +77,8 @@ class RelayServer:
         origins: frozenset[str] = frozenset(),
         limits: Limits | None = None,
         max_connections: int = MAX_CONNECTIONS,
+        max_strangers: int = MAX_STRANGERS,
+        max_of_token: int = MAX_OF_TOKEN,
         stall_timeout: float = STALL_TIMEOUT,
     ) -> None:
         self.switchboard = Switchboard(limits)
@@ -78,9 +86,8 @@ class RelayServer:
         self._host = host
         self._port = port
         self._origins = origins
-        self._max_connections = max_connections
         self._stall_timeout = stall_timeout
-        self._connections: set[_Connection] = set()
+        self._room: Room[_Connection] = Room(max_strangers, max_connections, max_of_token)
         self._server: Server | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._leaving = False
@@ -94,7 +101,7 @@ class RelayServer:
 
     async def __aenter__(self) -> RelayServer:
         def connection(*args: object, **settings: object) -> _Connection:
-            return _Connection(self._connections, *args, **settings)
+            return _Connection(self._room, *args, **settings)
 
         try:
             self._server = await serve(
@@ -126,7 +133,7 @@ class RelayServer:
         self._server.close(close_connections=False)
         for peer in self.switchboard.peers():
             self._send_away(peer)
-        for connection in self._connections:
+        for connection in self._room.everybody():
             if connection.peer is None:
                 connection.transport.abort()
         await self._server.wait_closed()
@@ -152,7 +159,7 @@ class RelayServer:
                 continue
             complaint = ""
             if found != seen:
-                for connection in self._connections:
+                for connection in self._room.everybody():
                     connection.changed.set()
             seen = found
 
@@ -171,6 +178,7 @@ class RelayServer:
             connection.converse = await self._conversation(connection, request)
         except NotAdmitted as refusal:
             status, reason = refusal.status, str(refusal)
+            _hang_up(self._room.dismiss(connection))
         else:
             return None
         log.info("refused", status=status.value, reason=reason)
@@ -189,9 +197,10 @@ class RelayServer:
             claims = None if shown.token is None else self._issuer.verify(shown.token)
         except Unauthorized as error:
             raise NotAdmitted(http.HTTPStatus.UNAUTHORIZED, str(error)) from None
-        if len(self._connections) > self._max_connections:
-            full = "this relay has no room for another connection; try again later"
-            raise NotAdmitted(http.HTTPStatus.SERVICE_UNAVAILABLE, full)
+        try:
+            self._room.admit(connection, "" if claims is None else claims.family)
+        except NoRoom as full:
+            raise NotAdmitted(http.HTTPStatus.SERVICE_UNAVAILABLE, str(full)) from None
         if request.path == JOIN_PATH:
             return partial(self._answer, connection, await self._redeemed(shown.proof, claims))
         assert claims is not None
@@ -308,21 +317,21 @@ class RelayServer:
 class _Connection(ServerConnection):
     """A WebSocket that knows what it is here for, and that a peer which does not read cannot keep."""
 
-    def __init__(self, register: set[_Connection], *args: object, **settings: object) -> None:
+    def __init__(self, room: Room[_Connection], *args: object, **settings: object) -> None:
         super().__init__(*args, **settings)  # type: ignore[arg-type]
         self.converse: Callable[[], Awaitable[None]] | None = None
         """What it is here for, once it is admitted."""
         self.peer: Peer | None = None
         self.changed = asyncio.Event()
         """The issuer has new keys or revocations."""
-        self._register = register
+        self._room = room
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._register.add(self)
+        _hang_up(self._room.arrive(self))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._register.discard(self)
+        self._room.leave(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -338,6 +347,12 @@ class _Connection(ServerConnection):
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 await self.close(ending.code, reason)
         self.transport.abort()
+
+
+def _hang_up(stranger: _Connection | None) -> None:
+    """On the one that has to go, if any."""
+    if stranger is not None:
+        stranger.transport.abort()
 
 
 def _silent_logger() -> logging.Logger:

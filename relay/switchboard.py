@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -37,6 +38,7 @@ from nexus_protocol.vocabulary import Role
 
 from .claims import Claims
 from .outbox import GENERAL, Outbox
+from .pace import Pace
 
 _REMEMBERED = 1024
 """Ended links a peer may still name for a while: its frames were under way when the link ended."""
@@ -48,12 +50,14 @@ class Limits:
     """What one relay carries at most.
 
     A Welcome with the names of all desks fits into one message, and an Incoming and a Closed for each of an agent's
-    links fit into ``message_bytes``.
+    links fit into ``message_bytes``. How fast links are asked for counts for a token, whichever connection it comes by.
     """
 
     desks: int = 512
     links_per_operator: int = 32
     links_per_agent: int = 256
+    opens_at_once: int = 64
+    opens_per_second: float = 20.0
     link_bytes: int = MAX_IN_FLIGHT
     peer_bytes: int = 4 * MAX_IN_FLIGHT
     message_bytes: int = MAX_IN_FLIGHT
@@ -114,8 +118,10 @@ class Peer:
 
 
 class Switchboard:
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: Limits | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """``clock``: seconds, from any beginning."""
         self._limits = limits or Limits()
+        self._opens = Pace(self._limits.opens_at_once, self._limits.opens_per_second, clock)
         self._agents: dict[str, Peer] = {}
         self._operators: set[Peer] = set()
         self._numbers = itertools.count(GENERAL + 1)
@@ -225,7 +231,9 @@ class Switchboard:
         if peer.is_agent:
             raise ProtocolError("forbidden", "an agent cannot open a link")
         agent = self._agents.get(wanted.desk)
-        if not peer.claims.reaches(wanted.desk):
+        if not self._opens.allows(peer.claims.family):  # first: finding out what else is wrong costs more
+            code, reason = "too-many", "you ask for links too fast; try again in a second"
+        elif not peer.claims.reaches(wanted.desk):
             theirs = _listed(peer.claims.desks)
             code, reason = "forbidden", f"your token does not reach {wanted.desk}; it is for {theirs}"
         elif agent is None:

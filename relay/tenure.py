@@ -15,8 +15,6 @@ from .issuer import Issuer
 
 log = structlog.get_logger("relay")
 
-_SHORTEST_RENEWED = 60
-"""Seconds: a token that was made for less is meant to end."""
 _TRY_AGAIN = 30.0
 
 
@@ -34,7 +32,7 @@ async def hold(
     retry = 0.0
     while True:
         changed.clear()
-        renews = claims.lifetime >= _SHORTEST_RENEWED and issuer.clock() < claims.expires
+        renews = claims.is_renewed and issuer.clock() < claims.expires
         due = max(retry, _due(issuer, claims)) if renews else float("inf")
         try:
             issuer.check(claims)

@@ -19,6 +19,7 @@ from typing import Protocol
 import msgspec
 
 from nexus_agent.capture.grabber import Grabber
+from nexus_agent.permissions.operators import role_here
 from nexus_agent.permissions.policy import Decision, Policy
 from nexus_agent.permissions.requests import Request, RequestTable
 from nexus_protocol.actions import (
@@ -137,6 +138,7 @@ class Runner:
         """Raises Refused for a decision that cannot stand."""
         if not self._audience.admitted(origin):
             raise Refused(f"{origin.actor.subject} may not decide any more")
+        self._check_admission(origin, decision)
         request = self.requests.decide(
             decision.request,
             decision.payload_hash,
@@ -154,6 +156,14 @@ class Runner:
             reason = f": {decision.reason}" if decision.reason else ""
             self.end(job, Outcome(f"by {request.by}{reason}", state=ActionState.DENIED))
 
+    def _check_admission(self, origin: Origin, decision: Decide) -> None:
+        """Nobody lets a stranger in as more than they are. Raises Refused."""
+        asked = self.requests.find(decision.request)
+        if asked is None or not isinstance(asked.action, Admission) or not decision.approve:
+            return
+        if role_here(asked.action.role, origin.actor.role) is not asked.action.role:
+            raise Refused(f"{origin.actor.subject} is {origin.actor.role}, and lets nobody in as more than that")
+
     def left(self, origin: Origin) -> None:
         """The session's link has ended: what it holds down is released. What it asked for goes on.
 
@@ -166,10 +176,15 @@ class Runner:
             timer = asyncio.get_running_loop().call_later(GRACE, self._give_up, origin.actor)
             self._farewells[origin.actor] = timer
 
-    def dismiss(self, origin: Origin) -> None:
-        """The session's rights were taken back: withdraw what it waits for, stop what runs for it."""
+    @property
+    def busy(self) -> bool:
+        """Whether anything waits or runs."""
+        return bool(self._ledger.under_way)
+
+    def dismiss(self) -> None:
+        """Rights were taken back: withdraw what waits, and stop what runs, for whoever has lost theirs; gone or not."""
         for job in self._ledger.under_way:
-            if job.origin is origin:
+            if not self._audience.admitted(job.origin):
                 self._cancel(job, "the right to do this was taken back")
 
     def pending(self) -> list[RequestOpened]:

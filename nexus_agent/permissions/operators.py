@@ -45,6 +45,10 @@ class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     since: _Line
     by: _Line
 
+    @property
+    def rights(self) -> tuple[str, Role, bool]:
+        return self.name, self.role, self.approver
+
     def __post_init__(self) -> None:
         if self.name in frozenset(Role):
             raise ValueError(f"{self.name!r} is a role, and nobody's name: policies could not tell them apart")
@@ -60,6 +64,10 @@ class Invited(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     digest: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
     expires: Annotated[int, Meta(ge=0, le=2**40)]
     by: _Line
+
+    @property
+    def rights(self) -> tuple[str, Role, bool]:
+        return self.name, self.role, self.approver
 
     def __post_init__(self) -> None:
         if self.name in frozenset(Role):
@@ -105,6 +113,10 @@ class Operators:
     def find(self, fingerprint: Fingerprint) -> Operator | None:
         return next((known for known in self._known.read() if known.fingerprint == str(fingerprint)), None)
 
+    def waiting(self) -> tuple[Invited, ...]:
+        """The invitations that can still be used."""
+        return tuple(invited for invited in self._invited.read() if invited.expires > self._clock())
+
     def named(self, name: str) -> bool:
         return any(known.name == name for known in self._known.read())
 
@@ -121,13 +133,13 @@ class Operators:
 
     def remove(self, whom: str) -> Removed:
         """Take a name's keys, or one key, off the list, and the name's invitations away."""
-        with self._known.changing() as records:
-            gone = [known for known in records if whom in (known.name, known.fingerprint)]
-            records[:] = [known for known in records if known not in gone]
-        with self._invited.changing() as waiting:
+        with self._invited.changing() as waiting:  # both at once, or one could come in between
             kept = [invited for invited in waiting if invited.name != whom]
             withdrawn = len(waiting) - len(kept)
             waiting[:] = kept
+            with self._known.changing() as records:
+                gone = [known for known in records if whom in (known.name, known.fingerprint)]
+                records[:] = [known for known in records if known not in gone]
         return Removed(gone, withdrawn)
 
     def invite(self, name: str, role: Role, proof: bytes, *, approver: bool, expires: int, by: str) -> None:
@@ -150,6 +162,7 @@ class Operators:
             found = next((invited for invited in waiting if invited.digest == shown), None)
             if found is None or found.expires <= self._clock():
                 return None
-            waiting.remove(found)
-        by = f"invitation of {found.by}"[:MAX_LINE]
-        return self.add(found.name, found.role, fingerprint, approver=found.approver, by=by)
+            by = f"invitation of {found.by}"[:MAX_LINE]
+            added = self.add(found.name, found.role, fingerprint, approver=found.approver, by=by)
+            waiting.remove(found)  # last: what goes wrong before leaves it good
+            return added

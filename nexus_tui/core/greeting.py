@@ -13,7 +13,7 @@ from .observer import Observer
 
 PATIENCE = 10.0
 """Seconds until the desk has to have answered; longer when it says that a person there is asked."""
-FINAL = frozenset({"version", "unknown", "forbidden"})
+FINAL = frozenset({"version", "unknown", "invitation", "forbidden"})
 """Codes of a Bye that would be the same again; an agent that goes or is full may be there again."""
 
 
@@ -36,6 +36,8 @@ async def greet(link: Link[FromAgent, ToAgent], desk: str, membership: Membershi
     except TimeoutError:
         raise Unreachable(f"{desk} did not answer in time") from None
     if isinstance(first, Bye):
+        if first.code == "invitation":  # the one refusal that says so: it is worth nothing any more
+            membership.invitations.used(desk)
         kind = Unauthorized if first.code in FINAL else Unreachable
         raise kind(f"{desk} refuses this console: {first.reason}")
     if not isinstance(first, Welcome):

@@ -9,18 +9,19 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from time import time
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 from msgspec import Meta
 
-from nexus_protocol.errors import Unauthorized
+from nexus_protocol.errors import Unauthorized, UsageError
 from nexus_protocol.fingerprint import Fingerprint
 from nexus_protocol.records import Records
 from nexus_protocol.vocabulary import Name
 
 _ABOUT = """The keys of the desks you know. A desk that shows another key is refused.
 `nexus-tui trust DESK FINGERPRINT` pins a key, `nexus-tui fingerprint` prints your own."""
+R = TypeVar("R", bound=msgspec.Struct)
 _Line = Annotated[str, Meta(max_length=512, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
 
 
@@ -30,6 +31,14 @@ class KnownDesk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fingerprint: Annotated[str, Meta(pattern=r"^SHA256:[A-Za-z0-9+/]{43}\Z")]
     since: _Line
     by: _Line
+
+
+def readable(record: R) -> R:
+    """The record, if a file with it in it can be read again. Raises UsageError."""
+    try:
+        return msgspec.convert(msgspec.to_builtins(record), type(record))
+    except msgspec.ValidationError as error:
+        raise UsageError(f"that cannot be kept here: {error}") from None
 
 
 class UnknownDesk(Unauthorized):
@@ -74,7 +83,12 @@ class KnownDesks:
     def pin(self, desk: str, fingerprint: Fingerprint, by: str) -> None:
         """Trust this key of the desk from now on, in place of any other. Raises NexusError when it cannot be kept."""
         since = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="seconds")
-        new = KnownDesk(self._relay, desk, str(fingerprint), since, by)
+        self._change(desk, [readable(KnownDesk(self._relay, desk, str(fingerprint), since, by))])
+
+    def forget(self, desk: str) -> None:
+        """Know no key of this desk any more. Raises NexusError when that cannot be kept."""
+        self._change(desk, [])
+
+    def _change(self, desk: str, new: list[KnownDesk]) -> None:
         with self._records.changing() as records:
-            records[:] = [known for known in records if (known.relay, known.desk) != (self._relay, desk)]
-            records.append(new)
+            records[:] = [known for known in records if (known.relay, known.desk) != (self._relay, desk)] + new

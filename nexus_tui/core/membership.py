@@ -16,7 +16,7 @@ from nexus_protocol.records import Records
 from nexus_protocol.settings import RelayToken
 from nexus_protocol.vocabulary import Name
 
-from .known_desks import KnownDesks
+from .known_desks import KnownDesks, readable
 
 
 class _Unused(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,17 +38,16 @@ class Invitations:
         return bytes.fromhex(next(found, ""))
 
     def keep(self, desk: str, proof: bytes) -> None:
-        self._change(desk, [_Unused(self._relay, desk, proof.hex())])
+        """Show that desk this proof, in place of any other; empty: none. Raises NexusError when it cannot be kept."""
+        new = [readable(_Unused(self._relay, desk, proof.hex()))] if proof else []
+        with self._records.changing() as records:
+            records[:] = [u for u in records if (u.relay, u.desk) != (self._relay, desk)] + new
 
     def used(self, desk: str) -> None:
         """Forget what was for that desk; a file that cannot be written keeps what is worth nothing any more."""
         with contextlib.suppress(NexusError):
             if self.proof_for(desk):
-                self._change(desk, [])
-
-    def _change(self, desk: str, new: list[_Unused]) -> None:
-        with self._records.changing() as records:
-            records[:] = [u for u in records if (u.relay, u.desk) != (self._relay, desk)] + new
+                self.keep(desk, b"")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nexus_protocol.actions import Action, payload_hash, validated
 from nexus_protocol.dialer import ConnectionState, RelayClient, Status, delays, dial
@@ -27,13 +27,11 @@ from nexus_protocol.messages import (
     DeskLost,
     DeskResized,
     FromAgent,
-    Offer,
     Ping,
     Pong,
     RequestClosed,
     RequestOpened,
     Result,
-    SetViewport,
     StreamClock,
     ToAgent,
     Viewport,
@@ -49,16 +47,11 @@ from .known_desks import UnknownDesk
 from .membership import Membership
 from .observer import Observer, SessionState, Silence
 from .pending import Pending
-
-if TYPE_CHECKING:
-    from .stream import StreamReceiver
+from .streaming import Streaming
 
 PING_INTERVAL = 2.0
 SILENCE = 8.0
 """Seconds without a word, though it was asked every PING_INTERVAL, after which the agent counts as gone."""
-ANSWER_TIMEOUT = 10.0
-PROBLEM_RETRY = 30.0
-STREAM_RETRY = 2.0
 
 
 class Session:
@@ -79,16 +72,12 @@ class Session:
             membership.url, membership.token, membership.identity, self, incoming=from_agent, outgoing=to_agent
         )
         self._link: Link[FromAgent, ToAgent] | None = None
-        self._stream: StreamReceiver | None = None
-        self._viewport: Viewport | None = None
-        self._pixels: tuple[int, int] | None = None
+        self._streaming = Streaming(lambda: self.observer)
         self._pending = Pending(self._tell_result)
-        self._stream_failed = asyncio.Event()
-        self._answered = asyncio.Event()
-        self._stream_problem = ""
         self._heard = 0.0
         self._connected = asyncio.Event()
         self._present = asyncio.Event()
+        self._closed = ""  # why there will be no connection to the relay any more, once that is so
         self._task: asyncio.Task[None] | None = None
 
     # -- for the program ------------------------------------------------------------------------------------
@@ -158,15 +147,19 @@ class Session:
 
     def _act(self, action: Action) -> Act | None:
         action = validated(action)
-        if self._link is None or self._link.closed:
+        if not self._live:
             raise Unreachable(f"not connected to {self.desk}: nothing was sent")
         if (act := self._pending.begin(action)) is not None:
             self._send(act)
         return act
 
     def cancel(self, action_id: str) -> None:
-        """Withdraw what waits, stop what runs."""
-        self._send(Cancel(id=action_id))
+        """Withdraw what waits, stop what runs; without a link, never ask for it again."""
+        self._pending.withdraw(action_id)
+        if self._live:
+            self._send(Cancel(id=action_id))
+        else:
+            self._pending.unlinked()
 
     def cancel_all(self) -> int:
         """Do that to all of one's own that has not ended; how many that were."""
@@ -182,10 +175,7 @@ class Session:
 
     def look(self, viewport: Viewport, pixels: tuple[int, int]) -> None:
         """What to stream, and the size in pixels the pictures are wanted in."""
-        self._viewport, self._pixels = viewport, pixels
-        if self._stream is not None:
-            self._stream.set_size(*pixels)
-        self._send(SetViewport(viewport=viewport))
+        self._send(self._streaming.look(viewport, pixels))
 
     def _send(self, message: ToAgent) -> None:
         """To the agent, if there is a link: what still matters on the next one is said again there."""
@@ -194,12 +184,16 @@ class Session:
                 self._link.send(message)
 
     @property
+    def _live(self) -> bool:
+        return self._link is not None and not self._link.closed
+
+    @property
     def desks(self) -> tuple[str, ...]:
         return self._relay.desks
 
     @property
     def transport(self) -> str:
-        return self._stream.transport if self._stream is not None else "-"
+        return self._streaming.transport
 
     # -- RelayClient's listener -----------------------------------------------------------------------------
 
@@ -212,6 +206,7 @@ class Session:
             detail = f"trying again in {status.delay:.1f} s: {status.detail}"
             self.observer.on_state(SessionState.REACHING, detail)
         elif status.state is ConnectionState.CLOSED:
+            self._closed = status.detail
             if self._task is not None:
                 self._task.cancel()  # there is nothing left to reach the desk with
             self._end(status.detail)
@@ -235,6 +230,7 @@ class Session:
         self.observer.on_state(
             SessionState.REACHING, f"{why}; opening {self.desk} again" if why else f"opening {self.desk}"
         )
+        self._check_relay()
         link = await self._relay.open(self.desk)
         try:
             first = await greet(link, self.desk, self._me, self.observer)
@@ -265,6 +261,7 @@ class Session:
     async def _reopen(self, why: str, attempts: Iterator[float]) -> Link[FromAgent, ToAgent]:
         while True:
             self.observer.on_state(SessionState.REACHING, why)
+            self._check_relay()
             await self._connected.wait()
             if not self._present.is_set():
                 self.observer.on_state(SessionState.REACHING, f"{self.desk} is not there; waiting for it")
@@ -277,15 +274,20 @@ class Session:
                 why = str(error)
                 await asyncio.sleep(next(attempts))
 
+    def _check_relay(self) -> None:
+        """Raises Unauthorized, with the relay's words, once it can never be reached again."""
+        if self._closed:
+            raise Unauthorized(self._closed)
+
     async def _converse(self, link: Link[FromAgent, ToAgent]) -> str:
         """Serve one link until it ends; returns why it did."""
         self._link, self._heard = link, time.monotonic()
         tasks = [asyncio.create_task(self._ping(link), name="pinger")]
         if self._watch:
-            tasks.append(asyncio.create_task(self._keep_streaming(link), name="stream"))
+            tasks.append(asyncio.create_task(self._streaming.keep(link), name="stream"))
         try:
-            for act in self._pending:
-                link.send(act)
+            for unsettled in self._pending.to_repeat():
+                link.send(unsettled)
             while True:
                 message = await link.receive()
                 self._heard = time.monotonic()
@@ -305,37 +307,7 @@ class Session:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            self._pending.forget_pointer()
-
-    async def _keep_streaming(self, link: Link[FromAgent, ToAgent]) -> None:
-        """Offer a stream, and another one whenever its path breaks while the link still stands."""
-        from .stream import StreamReceiver  # aiortc takes longer to load than a script's action to be done
-
-        if self._viewport is not None:
-            link.send(SetViewport(viewport=self._viewport))
-        while True:
-            self._stream_failed.clear()
-            self._answered.clear()
-            self._stream = stream = StreamReceiver(self.observer.on_picture, self._stream_failed.set)
-            if self._pixels is not None:
-                stream.set_size(*self._pixels)
-            pause, problem = STREAM_RETRY, "no UDP path to the desk for its picture; trying again"
-            try:
-                link.send(Offer(sdp=await stream.offer()))
-                async with asyncio.timeout(ANSWER_TIMEOUT):
-                    await self._answered.wait()
-                await self._stream_failed.wait()
-            except TimeoutError:
-                problem = "the desk does not answer for its picture; trying again"
-            except LinkClosed:
-                return
-            finally:
-                self._stream = None
-                await stream.close()
-            if self._stream_problem:
-                pause, problem = PROBLEM_RETRY, self._stream_problem
-            self.observer.on_stream_problem(problem)
-            await asyncio.sleep(pause)
+            self._pending.unlinked()
 
     async def _ping(self, link: Link[FromAgent, ToAgent]) -> None:
         with contextlib.suppress(LinkClosed):
@@ -350,7 +322,7 @@ class Session:
             case Pong():
                 self.clock.pong(message, time.monotonic())
             case Answer():
-                await self._accept(message)
+                await self._streaming.answered(message)
             case StreamClock():
                 self.clock.stream(message)
             case DeskResized(width=width, height=height):
@@ -367,17 +339,6 @@ class Session:
                 self.observer.on_request_closed(message)
             case Welcome():
                 raise ProtocolError("malformed", f"{self.desk} said welcome twice")
-
-    async def _accept(self, answer: Answer) -> None:
-        self._answered.set()
-        self._stream_problem = answer.problem
-        try:
-            if self._stream is not None and not answer.problem:
-                await self._stream.accept(answer.sdp)
-        except NexusError as error:
-            self._stream_problem = str(error)
-        if self._stream_problem:
-            self._stream_failed.set()
 
     def _on_result(self, result: Result) -> None:
         if (move := self._pending.ended(result)) is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import ClassVar
 
 from rich.text import Text
@@ -11,6 +13,8 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Input, Label, OptionList, Static
+
+from ..widgets.request_panel import DEAD_SECONDS
 
 _BOX = """
     align: center middle;
@@ -63,14 +67,26 @@ class Choice(ModalScreen[str | None]):
 
 
 class Question(ModalScreen[bool]):
-    """Asks for a yes, which takes a key of its own: Enter alone never is one."""
+    """Asks for a yes, which takes a key of its own: Enter never is one.
+
+    Its keys are dead for a moment, so that one that was meant for something else is no answer.
+    """
 
     DEFAULT_CSS = f"Question {{ {_BOX} }}"
-    BINDINGS: ClassVar[list[BindingType]] = [("y", "dismiss(True)", "Yes"), ("escape,n,q", "dismiss(False)", "No")]
+    BINDINGS: ClassVar[list[BindingType]] = [("y", "answer(True)", "Yes"), ("escape,n,q", "answer(False)", "No")]
 
-    def __init__(self, title: str, text: Text) -> None:
+    def __init__(self, title: str, text: Text, *, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._title, self._text = title, text
+        self._clock = clock
+        self._shown_at = clock()
+
+    def on_mount(self) -> None:
+        self._shown_at = self._clock()
+
+    def action_answer(self, yes: bool) -> None:
+        if self._clock() - self._shown_at >= DEAD_SECONDS:
+            self.dismiss(yes)
 
     def compose(self) -> ComposeResult:
         with Vertical() as box:

@@ -194,6 +194,7 @@ class MainScreen(DeskScreen):
             (f"{unknown.fingerprint.words}\n\n", "bold #ffd700"),
             ("Compare it with what `nexus-agent fingerprint` prints at the desk.", "#8a8a94"),
         )  # fmt: skip
+        self._enter(Mode.COMMAND)  # whoever goes on typing does not answer
         if await self.app.push_screen_wait(Question(f"Trust {unknown.desk} from now on?", text)):
             try:
                 self._session.trust(unknown, by="asked")

@@ -296,6 +296,28 @@ async def test_strangers_who_wait_keep_nobody_out(office: Office, monkeypatch: p
     assert (await alice.do("action-1", Key(chord="a"))).state is ActionState.DONE
 
 
+async def test_one_name_crowds_out_only_itself(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody chooses the name in their token: a flood of one finds its own end, and others their place."""
+    monkeypatch.setattr("nexus_agent.agent.MAX_STRANGERS_EACH", 2)
+    waiting = office.connect("alice")
+    flood = [office.connect("mallory") for _ in range(5)]
+    for console in flood[:3]:
+        await console.end()
+    assert not waiting.link.closed
+    waiting.link.send(Hello())
+    await waiting.next(Welcome)
+
+
+async def test_one_key_has_a_few_sessions_and_not_the_desk(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One more is told so; whoever else comes is let in."""
+    monkeypatch.setattr("nexus_agent.agent.MAX_SESSIONS_EACH", 2)
+    for _ in range(2):
+        await office.welcome("guest", Role.VIEWER)
+    bye = await office.connect("guest", Role.VIEWER).refusal()
+    assert (bye.code, "of your key" in bye.reason) == ("full", True)
+    await office.welcome()
+
+
 async def test_sessions_are_bounded(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     """One more than there may be is told so, and costs not even a handshake."""
     monkeypatch.setattr("nexus_agent.agent.MAX_SESSIONS", 1)
