@@ -201,7 +201,9 @@ class DeskScreen(Screen[None]):
         if state is not SessionState.LIVE:
             self._requests.clear()
             self._age = None
-            self._view.clear("Not connected" if state is SessionState.ENDED else "Reaching the desk…", detail)
+            ended = state is SessionState.ENDED
+            again = f"\n\n{show_key(next(iter(self._keys['desks']), '?'))}: connect again" if ended else ""
+            self._view.clear("Not connected" if ended else "Reaching the desk…", detail + again)
         self._set_status(state=state, detail=detail)
 
     @told

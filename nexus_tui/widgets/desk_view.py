@@ -11,6 +11,7 @@ may wait 16.7 ms for its turn; a program that wants less sets the variable befor
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable
 from functools import lru_cache, partial
 from typing import Literal
@@ -42,6 +43,13 @@ MAX_FLASHES = 32
 PointerKind = Literal["down", "up", "move", "drag", "scroll"]
 
 _BUTTONS = {1: Button.LEFT, 2: Button.MIDDLE, 3: Button.RIGHT}
+
+HINT_COLUMNS = 76
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """The text in lines of that width; its own line ends stay, and nothing that can be copied is cut but at need."""
+    return [part for line in text.split("\n") for part in textwrap.wrap(line, width, break_on_hyphens=False) or [""]]
 
 
 class DeskView(Widget, can_focus=True):
@@ -235,15 +243,17 @@ class DeskView(Widget, can_focus=True):
         return overlay(strip, y, self._marks.values(), placement, self._phase) if self._marks else strip
 
     def _message_line(self, y: int, ground: Style) -> Strip:
+        """One line of what stands where the picture would: the placeholder, and all of the hint, however long."""
         width, height = self.size
-        line = y - max(height - 2, 0) // 2
-        text = (self.placeholder, self.hint)[line] if line in (0, 1) else ""
-        if not text or width < SMALLEST[0] or height < SMALLEST[1]:
+        if not self.placeholder or width < SMALLEST[0] or height < SMALLEST[1]:
+            return Strip.blank(width, ground)
+        lines = [self.placeholder, *wrapped(self.hint, min(width - 2, HINT_COLUMNS))]
+        line = y - max(height - len(lines), 0) // 2
+        if not 0 <= line < len(lines):
             return Strip.blank(width, ground)
         # What comes from elsewhere must not steer the terminal.
-        clean = "".join(character if character.isprintable() else " " for character in text)
-        style = ground + Style(bold=True) if line == 0 else ground + Style(dim=True)
-        strip = Strip([Segment(clean, style)]).crop(0, width)
+        clean = "".join(character if character.isprintable() else " " for character in lines[line])
+        strip = Strip([Segment(clean, ground + Style(bold=line == 0))]).crop(0, width)
         left = (width - strip.cell_length) // 2
         return Strip([Segment(" " * left, ground), *strip]).adjust_cell_length(width, ground)
 

@@ -116,6 +116,19 @@ async def test_message_stands_in_for_a_missing_picture() -> None:
         assert_shows(app, picture())
 
 
+async def test_a_long_reason_is_shown_in_full() -> None:
+    """What was found, and the command that helps: as many lines as it takes, words and fingerprints whole."""
+    key, command = f"SHA256:{'k' * 30}", f"nexus-tui trust office {'f' * 12}"
+    async with console() as (app, pilot):
+        app.view.placeholder, app.view.hint = "Not connected", f"THE KEY HAS CHANGED. Shown: {key}\nAccept: {command}"
+        await paint(app, pilot)
+        shown = [line.strip() for line in app.terminal.screen.display if line.strip()]
+        assert shown[0] == "Not connected"
+        assert "THE KEY HAS CHANGED. Shown:" in shown[1]
+        assert key in shown
+        assert " ".join(shown).endswith(f"Accept: {command}")
+
+
 async def test_a_request_pulses_at_its_pixel_until_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """A mark rings its cell, which stays visible, and pulses; without marks no timer runs and the picture is whole."""
     monkeypatch.setattr(desk_view, "PULSE_SECONDS", 0.01)
