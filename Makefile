@@ -19,7 +19,7 @@ demo: env system ## a relay, an agent on a desktop of its own, and the console o
 # One worker per core. The timeout only guards against a hang: a test waits for events, with a deadline of its own.
 test: env system ## all tests, with coverage (CI=true: nothing may be skipped)
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest -q -n auto --dist worksteal --timeout=60 $(ARGS); status=$$?; \
+	@$(BIN)/coverage run -m pytest -q -n auto --dist worksteal --timeout=120 $(ARGS); status=$$?; \
 	$(BIN)/coverage combine -q && $(BIN)/coverage report; exit $$status
 
 check: env ## lint, format, types, layers

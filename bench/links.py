@@ -28,6 +28,7 @@ from nexus_tui.core.membership import Membership
 from nexus_tui.core.session import Session
 from relay.issuer import Issuer
 from relay.server import RelayServer
+from relay.switchboard import Limits
 
 DESK = "bench"
 SIZES = (100, 1_000, 16_000)
@@ -99,7 +100,8 @@ async def _served(folder: Path) -> AsyncIterator[tuple[str, Callable[[str], Memb
     operators.add("bench", Role.OPERATOR, Identity.of(mine).fingerprint, approver=True, by="bench")
     there = asyncio.Event()
     agent = Agent(desk, Policy(), operators=operators, on_status=lambda _: there.set())
-    async with RelayServer(issuer, "127.0.0.1", 0) as relay:
+    fast = Limits(opens_at_once=100_000)  # nobody else opens links one after the other
+    async with RelayServer(issuer, "127.0.0.1", 0, limits=fast) as relay:
         (url,) = relay.addresses
         serving = asyncio.create_task(agent.run(url, RelayToken(issuer.mint(Role.AGENT, DESK, (DESK,))), key))
         await there.wait()

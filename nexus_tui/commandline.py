@@ -12,7 +12,8 @@ import click
 
 from nexus_protocol.commandline import begin, warn_of_plain
 from nexus_protocol.errors import UsageError
-from nexus_protocol.settings import read_toml, relay_token, relay_url, unknown_key
+from nexus_protocol.settings import read_toml, relay_token, relay_url, token_says, unknown_key
+from nexus_protocol.vocabulary import Role
 
 from .core.membership import Membership
 
@@ -54,7 +55,10 @@ def _settings(folder: Path, relay: str | None, token_file: str | None, accept_ne
     desk = config.get("desk")
     url = relay_url(relay, config, folder)
     warn_of_plain(PROGRAM, url)
-    membership = Membership.of(folder, url, relay_token(folder, token_file))
+    token = relay_token(folder, token_file)
+    if token_says(token.text, "role") == Role.AGENT:  # dialling with it would push that agent off its desk
+        raise UsageError("this is the token of an agent; ask for an invitation and run `nexus-tui join`")
+    membership = Membership.of(folder, url, token)
     chosen = str(desk) if desk is not None else None
     return Settings(membership=membership, accept_new=accept_new, desk=chosen, keys=keys, notes=tuple(notes))
 

@@ -88,8 +88,19 @@ def _ask_to_trust(unknown: UnknownDesk, *, accept_new: bool) -> None:
     click.echo(f"    {unknown.fingerprint}\n    {unknown.fingerprint.words}\n", err=True)
     if not accept_new:
         click.echo("Compare it with what `nexus-agent fingerprint` prints at the desk.", err=True)
-        if not click.confirm("Trust it from now on?", err=True):
-            raise unknown
+        with _interruptible():
+            if not click.confirm("Trust it from now on?", err=True):
+                raise unknown
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl+C ends a question at once: the event loop's own handler would wait for the answer."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _own_error(crash: Exception) -> NexusError:

@@ -11,7 +11,7 @@ import click
 from nexus_protocol.commandline import begin, read_invitation
 from nexus_protocol.errors import NexusError, ProtocolError, Unauthorized, Unreachable, UsageError
 from nexus_protocol.fingerprint import Fingerprint
-from nexus_protocol.identity import Identity
+from nexus_protocol.identity import FILE, Identity
 from nexus_protocol.invitation import Invitation
 from nexus_protocol.joining import TokenRefused, redeem
 from nexus_protocol.relay_messages import Joined
@@ -108,5 +108,8 @@ def trust(desk: str, fingerprint: str, relay: str | None) -> None:
 @click.command("fingerprint")
 def show_fingerprint() -> None:
     """Print the fingerprint of your own key, and the words to read aloud."""
-    mine = Identity.of(begin(PROGRAM)).fingerprint
+    folder = begin(PROGRAM)
+    if not (folder / FILE).exists():
+        click.echo(f"made a new key in {folder}", err=True)  # else somebody compares what nobody uses
+    mine = Identity.of(folder).fingerprint
     click.echo(f"{mine} {mine.words}")

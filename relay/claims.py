@@ -17,7 +17,9 @@ _SHORTEST_RENEWED = 60
 
 
 def union(desks: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:
-    """The desks of both, each once, as a token names them."""
+    """The desks of both, as a token names them: as they are when ``more`` adds none, else each once and sorted."""
+    if set(more) <= set(desks):
+        return desks
     both = {*desks, *more}
     return (ALL_DESKS,) if ALL_DESKS in both else tuple(sorted(both))
 

@@ -65,7 +65,7 @@ class Ledger(msgspec.Struct, forbid_unknown_fields=True):
         before = self.families.get(claims.family)
         if before is None:
             self._make_room(claims, now)
-            before = Family(claims.subject, claims.role, (), claims.issued, 0, "")
+            before = Family(claims.subject, claims.role, claims.desks, claims.issued, 0, "")
         names = {*before.invited_as, invited_as} - {"", claims.subject}
         if len(names) > MAX_NAMES:
             raise NexusError(f"{claims.subject} was invited by {MAX_NAMES} other names, the most there can be")

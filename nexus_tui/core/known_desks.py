@@ -59,7 +59,7 @@ class ChangedKey(Unauthorized):
     def __init__(self, desk: str, known: str, shown: Fingerprint) -> None:
         super().__init__(
             f"THE KEY OF {desk} HAS CHANGED, and nothing was sent: somebody may be posing as it, or it was set up "
-            f"anew. Known: {known}, shown: {shown}\n"
+            f"anew. Known: {known}, shown: {shown}.\n"
             f"Ask its person for `nexus-agent fingerprint`; if that is what is shown: nexus-tui trust {desk} {shown}"
         )
 

@@ -46,9 +46,10 @@ def parts_of(action: Asked) -> list[Part]:
         case Admission(name=name, role=role, fingerprint=fingerprint):
             words = Fingerprint.parse(fingerprint).words
             remark = (
-                f"\n{visible(name)} is what the relay says; only the key tells who that is. Have its words read to you."
+                f"\nA yes is for good. {visible(name)} is what the relay says; only the key tells who that is: "
+                "have its words read to you."
             )
-            return [Part(f"as {role}, with the key\n{fingerprint}\n{words}"), Part(remark, remark=True)]
+            return [Part(f"{words}\nas {role}, with the key\n{fingerprint}"), Part(remark, remark=True)]
         case _:
             return [Part(visible(describe(action)))]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import ClassVar
@@ -15,6 +16,9 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Label, OptionList, Static
 
 from ..widgets.request_panel import DEAD_SECONDS
+
+LEAST_ROWS = 4
+"""Of a question, below which nobody can have read it."""
 
 _BOX = """
     align: center middle;
@@ -67,7 +71,7 @@ class Choice(ModalScreen[str | None]):
 
 
 class Question(ModalScreen[bool]):
-    """Asks for a yes, which takes a key of its own: Enter never is one.
+    """Asks for a yes, which takes a key of its own, and all of the question to have been seen: Enter never is one.
 
     Its keys are dead for a moment, so that one that was meant for something else is no answer.
     """
@@ -79,18 +83,24 @@ class Question(ModalScreen[bool]):
         super().__init__()
         self._title, self._text = title, text
         self._clock = clock
-        self._shown_at = clock()
+        self._shown_at = math.inf
 
     def on_mount(self) -> None:
         self._shown_at = self._clock()
+        self.query_one(VerticalScroll).focus()
 
     def action_answer(self, yes: bool) -> None:
-        if self._clock() - self._shown_at >= DEAD_SECONDS:
+        if self._clock() - self._shown_at < DEAD_SECONDS:
+            return
+        box = self.query_one(VerticalScroll)
+        if yes and (box.scroll_y < box.max_scroll_y or box.size.height < LEAST_ROWS):
+            self.notify("first see all of it: scroll to its end, or make this terminal larger", severity="warning")
+        else:
             self.dismiss(yes)
 
     def compose(self) -> ComposeResult:
-        with Vertical() as box:
-            box.border_title = Content(self._title)
+        with VerticalScroll() as box:
+            box.border_title = Content(self._title)  # not markup: it may be a person's or a peer's text
             yield Static(self._text)
             yield Label("y: yes, n or Esc: no", classes="hint")
 

@@ -21,7 +21,7 @@ from typing import IO, Any, NamedTuple, Self
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-DEADLINE = 20.0
+DEADLINE = 40.0
 """Seconds after which a test stops waiting. Only a failure ever takes so long."""
 
 

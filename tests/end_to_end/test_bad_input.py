@@ -68,6 +68,21 @@ def test_an_expired_token(relay: Relay, office: str) -> None:
     assert_said(relay.holder("ada", old).act(office, "click", "1", "1"), 4, "token expired 2 h ago")
 
 
+def test_the_token_of_another_program(relay: Relay, office: str) -> None:
+    """Whoever dials with an agent's token would push that agent off its desk; so nobody does."""
+    agents = relay.holder("nobody", relay.issuer().mint(Role.AGENT, office, [office]), Role.AGENT)
+    operators = relay.holder("ada", relay.issuer().mint(Role.OPERATOR, "ada", [office]))
+    assert_said(agents.act(office, "click", "1", "1"), 2, "token of an agent", "nexus-tui join")
+    done = run("nexus_agent", "run", "--synthetic", *operators.options)
+    assert_said(done, 2, "token of an operator", "nexus-agent join")
+    assert operators.act(office, "screenshot", "-o", "/dev/null").status == 0
+
+
+def test_a_second_agent_in_one_folder(relay: Relay, office: str) -> None:
+    """It would push the first off its desk."""
+    assert_said(run("nexus_agent", "run", "--synthetic", *relay.desk(office).options), 2, "another nexus-agent runs")
+
+
 def test_a_token_that_others_can_read(relay: Relay, office: str, ada: Person) -> None:
     """A secret that is none is refused, as ssh does, with the command that mends it."""
     open_to_all = relay.holder("ada", ada.token.read_text(encoding="utf-8"))

@@ -149,3 +149,21 @@ def test_without_an_x_server_the_demo_goes_on_and_has_something_to_approve(folde
         with shown.watching_its_end():
             shown.terminal.send(CTRL_Q)
             assert shown.terminal.ended() == 0
+
+
+def test_no_invitation_is_on_a_command_line(folder: Path, tmp_path: Path) -> None:
+    """Whoever else is on the machine reads those of every process, and would come to the desk first."""
+    hooks, commands = tmp_path / "hooks", tmp_path / "commands"
+    hooks.mkdir()
+    (hooks / "sitecustomize.py").write_text(
+        "import os, sys\n"
+        "with open(os.environ['COMMANDS'], 'a') as file:\n"
+        "    file.write(' '.join(sys.orig_argv[1:]) + chr(10))\n"
+    )
+    path = f"{hooks}{os.pathsep}{environment()['PYTHONPATH']}"
+    with demo(folder, "--synthetic", PYTHONPATH=path, COMMANDS=str(commands)) as shown:
+        shown.terminal.wait_text("script", "asks to click")
+    started = commands.read_text()
+    assert started.count("-m nexus_agent join - ") == 1
+    assert started.count("-m nexus_agent invite ") == 2
+    assert "/join/" not in started

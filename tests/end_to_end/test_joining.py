@@ -188,6 +188,10 @@ def test_first_contact_without_an_invitation_is_a_question(own_relay: Relay, att
         terminal.wait_text("--accept-new")
     with Terminal(nina.command("connect", DESK), environment(), (120, 36)) as terminal:
         terminal.wait_text("[y/N]")
+        terminal.send("\x03")
+        assert terminal.ended() == 130
+    with Terminal(nina.command("connect", DESK), environment(), (120, 36)) as terminal:
+        terminal.wait_text("[y/N]")
         terminal.send("y\r")
         terminal.wait_text("this desk does not know your key", "nexus-agent invite --name nina")
 
@@ -244,7 +248,7 @@ def test_a_key_that_others_can_read_is_refused(program: str, tmp_path: Path) -> 
         ("nexus_tui", "nexus://relay.example/join/agent/office/AAAAAAAAAAAAAAAAAAAAAA", "nexus-agent join"),
         ("nexus_agent", f"nexus://relay.example/join/operator/office/{'A' * 43}/{'A' * 22}", "nexus-tui join"),
         ("nexus_tui", "https://relay.example/", "not an invitation"),
-        ("nexus_tui", "nexus://relay.example/join/operator/office/AAAAAAAAAAAAAAAAAAAAAA", "not complete"),
+        ("nexus_tui", "nexus://relay.example/join/operator/office/AAAAAAAAAAAAAAAAAAAAAA", "not the whole"),
         ("nexus_tui", "x" * 100_000, "not an invitation"),
     ],
 )  # fmt: skip

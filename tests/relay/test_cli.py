@@ -199,6 +199,19 @@ def test_tokens_tells_what_became_of_each_and_never_the_token(run: Callable[...,
     assert not [part for token in printed for part in token.strip().split(".")[1:] if part in text]
 
 
+def test_tokens_tells_all_names_that_somebody_was_invited_by(run: Callable[..., Done], tmp_path: Path) -> None:
+    """So that whoever looks for one of them finds the line; and revoking by any of them ends it."""
+    run("init")
+    issuer, secret = Issuer.load(tmp_path / "state"), Secret.new()
+    issuer.invite(digest(secret.relay_proof), Role.OPERATOR, "guest", "lab", 60)
+    issuer.redeem(secret.relay_proof, issuer.verify(issuer.mint(Role.OPERATOR, "ada", ["office"])))
+    (line,) = map(json.loads, run("tokens", "--json").out.splitlines())
+    assert (line["subject"], line["invited_as"], line["desks"]) == ("ada", ["guest"], ["lab", "office"])
+    assert "ada,guest  lab,office" in run("tokens").out
+    assert "1 known here" in run("revoke", "--subject", "guest").out
+    assert "revoked" in run("tokens").out
+
+
 def test_rotate_tells_until_when_the_key_before_is_good(run: Callable[..., Done]) -> None:
     """And when there would be three, that the oldest is given up."""
     run("init")

@@ -160,7 +160,7 @@ def test_links_are_limited_for_operator_and_agent() -> None:
 
 def test_opening_and_closing_without_end_cannot_flood_an_agent() -> None:
     """What waits for an agent that reads nothing stays bounded, and the agent is not cut for it."""
-    bench = Bench()
+    bench = Bench(Limits(opens_at_once=2000))
     agent, bob = bench.agent("office"), bench.operator("bob")
     for _ in range(2000):
         bench.say(bob, Open(1, "office"))

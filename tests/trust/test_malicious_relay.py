@@ -40,7 +40,9 @@ from nexus_tui.core.known_desks import ChangedKey, KnownDesks
 
 from .mallory import DESK, TAMPERINGS, TURNS, Mallory
 
-ATTACKS = 9_500
+ATTACKS = 1_900
+"""For each of the SEEDS: a part that is done in a quarter of the time a test may take, and on any core."""
+SEEDS = (20, 21, 22, 23, 24)
 SWAPS = 500
 DEADLINE = 50
 
@@ -118,11 +120,11 @@ class Operator:
     async def _find_out(self, link: Link[FromAgent, ToAgent]) -> None:
         """What is missing is missed with the next frame, so two more go each way."""
         for ping in (2.0, 3.0):
-            for _ in range(6):
+            for _ in range(3):
                 if link.closed:
                     return
                 await self._arrived()
-            if link.admitted:
+            if link.admitted and not link.closed:
                 link.send(Ping(sent=ping))
 
     async def _arrived(self) -> None:
@@ -150,10 +152,10 @@ class Scene:
 
 
 @pytest.fixture
-async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
+async def scene(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Scene]:
     """A real agent and a real operator, who know each other's keys, and between them Mallory."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))  # one line a link else
-    async with Mallory(seed=20) as mallory:
+    async with Mallory(seed=getattr(request, "param", SEEDS[0])) as mallory:
         desk, desks_key, mine = SyntheticDesk(), Identity.new(), Identity.new()
         operators, known = Operators(tmp_path), KnownDesks(tmp_path, mallory.url)
         agent = Agent(desk, Policy(), operators=operators)
@@ -171,8 +173,9 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
         await desk.close()
 
 
+@pytest.mark.parametrize("scene", SEEDS, indirect=True)
 async def test_nothing_tampered_with_is_accepted(scene: Scene) -> None:
-    """Nearly ten thousand frames flipped, cut, padded, dropped, repeated, moved, mixed up or made up: none is taken.
+    """Frames flipped, cut, padded, dropped, repeated, moved, mixed up or made up, nearly ten thousand: none is taken.
 
     Every link ends at the first of them. What the desk did is what was asked for, once, in its order.
     """

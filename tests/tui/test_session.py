@@ -15,7 +15,7 @@ from nexus_protocol.vocabulary import ActionState, Button, RequestState, Role
 from nexus_tui.core.observer import SessionState
 from nexus_tui.core.session import Session
 
-from .conftest import DEADLINE, World
+from .conftest import DEADLINE, Witness, World
 
 
 async def test_an_action_is_done_and_reported_to_everyone(world: World) -> None:
@@ -89,6 +89,51 @@ async def test_it_comes_back_when_the_relay_does_and_repeats_no_action(world: Wo
     alice.decide(told.requests[-1], approve=True)
     assert (await waiting).state is ActionState.DONE
     assert desk.clicks == [(10, 20, Button.LEFT)]
+
+
+async def test_what_was_cancelled_while_nothing_was_reached_is_not_asked_for_again(world: World) -> None:
+    """It ends at once, with a doubt; back again, the console only has it withdrawn. So it is for who waited for it."""
+    desk = await world.start_agent(policy='timeout = "1h"')
+    robot, heard = await world.enter(Role.AUTOMATION, "robot")
+    _, told = await world.enter()
+    waiting = asyncio.create_task(robot.perform(Click(x=10, y=20)))
+    given_up = asyncio.create_task(robot.perform(Click(x=30, y=40)))
+    await told.until(lambda: len(told.requests) == 2)
+    await world.stop_relay()
+    await heard.until(lambda: heard.states[-1][0] is SessionState.REACHING)
+    given_up.cancel()
+    await asyncio.gather(given_up, return_exceptions=True)
+    robot.cancel_all()
+    result = await waiting
+    assert (result.state, "whether it was done is not known" in result.message) == (ActionState.CANCELLED, True)
+    assert [ended.state for ended in heard.results.values()] == [ActionState.CANCELLED] * 2
+    await world.start_relay()
+    await told.until(lambda: [closed.state for closed in told.closed] == [RequestState.WITHDRAWN] * 2)
+    assert desk.clicks == []
+
+
+async def test_what_the_relay_ended_for_good_stays_ended_with_its_reason(world: World) -> None:
+    """Whatever is tried afterwards: another desk, opening again, or serving the link that was open before."""
+    await world.start_agent()
+    alice, told = await world.enter()
+    late, witness = world.session(Role.OPERATOR, "bob"), Witness()
+    late.observer = witness
+    async with late.dialled():
+        await late.open("office")
+        for name in ("alice", "bob"):
+            world.issuer.revoke_subject(name)
+        await told.until(lambda: told.states[-1][0] is SessionState.ENDED)
+        await witness.until(lambda: witness.states[-1][0] is SessionState.ENDED)
+        before = len(witness.states)
+        late.start()
+        await witness.until(lambda: len(witness.states) > before and witness.states[-1][0] is SessionState.ENDED)
+        assert "revoked" in witness.states[-1][1]
+    before = len(told.states)
+    await alice.switch("lab")
+    await told.until(lambda: len(told.states) > before and told.states[-1][0] is SessionState.ENDED)
+    assert "revoked" in told.states[-1][1]
+    with pytest.raises(Unauthorized, match="revoked"):
+        await alice.open("office")
 
 
 async def test_it_waits_for_a_desk_that_has_gone_and_comes_back(world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from math import isfinite
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,10 @@ from nexus_tui.core.membership import Invitations
 from nexus_tui.core.observer import SessionState
 from nexus_tui.core.session import Session
 from nexus_tui.screens.dialogs import Question
+from nexus_tui.widgets.request_panel import DEAD_SECONDS
 
 from .conftest import World
-from .person import console
+from .person import Person, console
 
 KEY, OTHER = Fingerprint(bytes(32)), Fingerprint(bytes(31) + b"\1")
 
@@ -52,6 +54,11 @@ async def test_a_desk_with_another_key_stops_the_session_for_good(world: World) 
 
 async def test_the_console_asks_before_it_trusts_another_desk(world: World) -> None:
     """Key and words are shown; only y trusts, and then the desk is there."""
+
+    async def asked() -> None:
+        question, shown_at = await question_to(person)
+        question._clock = lambda: shown_at + 2 * DEAD_SECONDS
+
     await world.start_agent("office")
     await world.start_agent("lab")
     async with console(world) as person:
@@ -62,7 +69,7 @@ async def test_the_console_asks_before_it_trusts_another_desk(world: World) -> N
             await person.press("o")
             await person.until(lambda: len(person.app.screen_stack) == 2)
             await person.press("enter")  # the first of both: lab
-            await person.until(lambda: isinstance(person.app.screen, Question))
+            await asked()
             await person.press(answer)
             if answer == "enter":
                 assert isinstance(person.app.screen, Question)
@@ -72,10 +79,41 @@ async def test_the_console_asks_before_it_trusts_another_desk(world: World) -> N
         await person.press("o")
         await person.until(lambda: len(person.app.screen_stack) == 2)
         await person.press("enter")
-        await person.until(lambda: isinstance(person.app.screen, Question))
+        await asked()
         await person.press("y")
         await person.until(lambda: person.status.status.desk == "lab" and person.view._frame is not None)
         known.check("lab", world.fingerprint("lab"))
+
+
+async def question_to(person: Person) -> tuple[Question, float]:
+    """The question that the person is asked, and since when by its clock."""
+    await person.until(lambda: isinstance(person.app.screen, Question) and isfinite(person.app.screen._shown_at))
+    question = person.app.screen
+    assert isinstance(question, Question)
+    return question, question._shown_at
+
+
+async def test_whoever_goes_on_typing_does_not_trust_anybody(world: World) -> None:
+    """A question that comes while the desk is driven ends that; no key is an answer at once, and Enter never is."""
+    await world.start_agent()
+    async with console(world) as person:
+        await person.press("enter")
+        assert person.main.driving
+        await world.stop_agent()
+        KnownDesks(world.place("operator-alice"), world.url).forget("office")
+        await world.start_agent()
+        question, shown_at = await question_to(person)
+        question._clock = lambda: shown_at + DEAD_SECONDS - 0.01
+        await person.press("y", "n", "escape", "enter")
+        assert person.app.screen is question
+        question._clock = lambda: shown_at + 2 * DEAD_SECONDS
+        await person.press("enter")
+        assert person.app.screen is question
+        await person.press("n")
+        await person.until(lambda: person.app.screen is person.main)
+        assert not person.main.driving
+        with pytest.raises(UnknownDesk):
+            KnownDesks(world.place("operator-alice"), world.url).check("office", world.fingerprint())
 
 
 async def test_an_invitation_is_shown_once_and_forgotten(world: World) -> None:
