@@ -133,10 +133,10 @@ def test_a_desk_that_is_not_there(ada: Person, relay: Relay, office: str) -> Non
 
 def test_an_agent_without_a_display(relay: Relay) -> None:
     """No DISPLAY: one is told the ways to a desktop."""
-    holder = relay.person("blind", Role.AGENT, "blind")
+    holders = [relay.person(name, Role.AGENT, name) for name in ("blind", "lost")]
     none, wrong = together(
-        Program("nexus_agent", "run", *holder.options),
-        Program("nexus_agent", "run", *holder.options, "--display", ":987"),
+        Program("nexus_agent", "run", *holders[0].options),
+        Program("nexus_agent", "run", *holders[1].options, "--display", ":987"),
     )
     assert_said(none, 4, "DISPLAY", "--virtual", "--synthetic")
     assert_said(wrong, 4, ":987")
