@@ -50,9 +50,7 @@ class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.name, self.role, self.approver
 
     def __post_init__(self) -> None:
-        if self.name in frozenset(Role):
-            raise ValueError(f"{self.name!r} is a role, and nobody's name: policies could not tell them apart")
-        check_rights(self.role, self.approver)
+        _check_line(self.name, self.role, self.approver)
 
 
 class Invited(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -65,14 +63,8 @@ class Invited(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     expires: Annotated[int, Meta(ge=0, le=2**40)]
     by: _Line
 
-    @property
-    def rights(self) -> tuple[str, Role, bool]:
-        return self.name, self.role, self.approver
-
     def __post_init__(self) -> None:
-        if self.name in frozenset(Role):
-            raise ValueError(f"{self.name!r} is a role, and nobody's name: policies could not tell them apart")
-        check_rights(self.role, self.approver)
+        _check_line(self.name, self.role, self.approver)
 
 
 class Removed(NamedTuple):
@@ -80,6 +72,13 @@ class Removed(NamedTuple):
 
     operators: list[Operator]
     invitations: int
+
+
+def _check_line(name: str, role: Role, approver: bool) -> None:
+    """Raises ValueError for what neither the list nor an invitation can say."""
+    if name in frozenset(Role):
+        raise ValueError(f"{name!r} is a role, and nobody's name: policies could not tell them apart")
+    check_rights(role, approver)
 
 
 def check_rights(role: Role, approver: bool) -> None:
